@@ -1,0 +1,1 @@
+"""Layer 1: what every other room stands on and nothing in it knows a model."""

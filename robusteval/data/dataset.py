@@ -1,0 +1,139 @@
+"""The contract of a data set, and the images it hands over."""
+
+import hashlib
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar, Literal, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from robusteval.core.component import Component
+from robusteval.core.errors import DataError, InputError, require
+from robusteval.core.rng import Stream
+from robusteval.core.types import Batch
+
+SplitName = Literal["train", "test"]
+
+
+class Augmentation(NamedTuple):
+    """The label-preserving changes of a training image: a shift by at most `crop` pixels, a horizontal mirror."""
+
+    crop: int = 0
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels of one part of a data set, kept small in memory.
+
+    Attributes:
+        images: [n, c, h, w]; uint8, or float32 in [0, 1] where the caller brought floats.
+        labels: [n] int64, each below len(classes).
+        ids: [n] int64, unique: the position in the official split, which random numbers and pairing go by.
+        classes: class names.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, images: Tensor, labels: Tensor, classes: tuple[str, ...] | None = None, ids: Tensor | None = None
+    ) -> Self:
+        """Check images and labels and number the samples.
+
+        Raises:
+            DataError: there is no image.
+            InputError: shapes, types, pixel range or labels break their rule.
+        """
+        if len(images) == 0:
+            raise DataError("the data set is empty: there is no image to evaluate")
+        shape = tuple(images.shape)
+        require(images.ndim == 4 and shape[1] in (1, 3), "images", "must have shape [n, 1 or 3, height, width]", shape)
+        require(labels.shape == shape[:1], "labels", f"must have shape [{len(images)}]", tuple(labels.shape))
+        require(not labels.is_floating_point(), "labels", "must be integers", str(labels.dtype))
+        labels = labels.to(torch.int64)
+        names = classes or tuple(str(label) for label in range(int(labels.max()) + 1))
+        worst = labels[(labels < 0) | (labels >= len(names))]
+        require(len(worst) == 0, "labels", f"must be in 0..{len(names) - 1}", int(worst[0]) if len(worst) else None)
+        if images.dtype != torch.uint8:
+            images = _checked_floats(images)
+        return cls(images, labels, torch.arange(len(images)) if ids is None else ids.to(torch.int64), names)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of images, labels and ids, in hex."""
+        digest = hashlib.sha256(repr((tuple(self.images.shape), str(self.images.dtype), self.classes)).encode())
+        for tensor in (self.images, self.labels, self.ids):
+            digest.update(tensor.contiguous().numpy().data.cast("B"))
+        return digest.hexdigest()
+
+    def batch(self, rows: Tensor | slice = slice(None)) -> Batch:
+        """The chosen rows as float images in [0, 1]."""
+        images = self.images[rows]
+        x = images.to(torch.float32).div_(255) if images.dtype == torch.uint8 else images
+        return Batch(x, self.labels[rows], self.ids[rows])
+
+    def rows(self, rows: Tensor | slice) -> Self:
+        """The chosen rows as a split of their own; ids stay."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows])
+
+    def first(self, n: int) -> Self:
+        """The first n samples, or all where there are fewer."""
+        require(n >= 1, "samples", "must be at least 1, or 'all'", n)
+        return self if n >= len(self) else self.rows(slice(n))
+
+    def stratified(self, n: int, seed: int = 0) -> Self:
+        """A random subset of n samples with the classes in their proportions, in the original order."""
+        require(1 <= n <= len(self), "samples", f"must be in 1..{len(self)}", n)
+        keys = Stream.seeded(seed).stream("stratified").uniform(self.ids, dtype=torch.float64)
+        counts = torch.bincount(self.labels, minlength=len(self.classes))
+        order = torch.argsort(keys, stable=True)
+        order = order[torch.argsort(self.labels[order], stable=True)]
+        rank = torch.arange(len(self)) - (torch.cumsum(counts, 0) - counts)[self.labels[order]]
+        # Position of each sample within its class, as a share: the n smallest shares keep every class's proportion.
+        share = (rank + keys[order]) / counts[self.labels[order]]
+        return self.rows(order[torch.argsort(share, stable=True)[:n]].sort().values)
+
+
+@dataclass(frozen=True)
+class DataSet(Component):
+    """A data set: `load` is the author's, `split` is everyone's."""
+
+    augmentation: ClassVar[Augmentation] = Augmentation()
+
+    @abstractmethod
+    def load(self, split: SplitName) -> Split:
+        """Read one split from disk, with `Split.of`."""
+
+    def split(self, name: str) -> Split:
+        """The `train` or `test` split."""
+        if name not in ("train", "test"):
+            raise InputError(f"split={name!r}: must be 'train' or 'test'")
+        return self.load("train" if name == "train" else "test")
+
+
+def missing(name: str, searched: list[str], remedy: str) -> DataError:
+    """The error for data that are not on this machine: where they were looked for, and the command that gets them."""
+    return DataError(f"{name} is not on this machine (looked in {', '.join(searched)}); {remedy}")
+
+
+def _checked_floats(images: Tensor) -> Tensor:
+    images = images.to(torch.float32)
+    low, high = float(images.min()), float(images.max())
+    rule = "must be finite and in [0, 1]; divide by 255, and leave normalisation to the model"
+    require(low >= 0 and high <= 1, "images", rule, f"[{low:g}, {high:g}]")
+    return images
