@@ -2,9 +2,10 @@
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -48,7 +49,7 @@ class Split:
 
         Raises:
             DataError: there is no image.
-            InputError: shapes, types, pixel range or labels break their rule.
+            InputError: shapes, types, pixel range, labels or ids break their rule.
         """
         if len(images) == 0:
             raise DataError("the data set is empty: there is no image to evaluate")
@@ -62,7 +63,12 @@ class Split:
         require(len(worst) == 0, "labels", f"must be in 0..{len(names) - 1}", int(worst[0]) if len(worst) else None)
         if images.dtype != torch.uint8:
             images = _checked_floats(images)
-        return cls(images, labels, torch.arange(len(images)) if ids is None else ids.to(torch.int64), names)
+        ids = torch.arange(len(images)) if ids is None else ids.to(torch.int64)
+        require(ids.shape == shape[:1], "ids", f"must have shape [{len(images)}]", tuple(ids.shape))
+        ordered = ids.sort().values
+        twice = ordered[1:][ordered.diff() == 0]
+        require(len(twice) == 0, "ids", "must be unique, one number per sample", int(twice[0]) if len(twice) else None)
+        return cls(images, labels, ids, names)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -111,9 +117,12 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet(Component):
-    """A data set: `load` is the author's, `split` is everyone's."""
+    """A data set: `load` is the author's, and `augmentation` (a class variable will do); `split` is everyone's."""
 
-    augmentation: ClassVar[Augmentation] = Augmentation()
+    @property
+    def augmentation(self) -> Augmentation:
+        """The changes of a training image that keep its label: none unless the data set says so."""
+        return Augmentation()
 
     @abstractmethod
     def load(self, split: SplitName) -> Split:
@@ -126,7 +135,30 @@ class DataSet(Component):
         return self.load("train" if name == "train" else "test")
 
 
-def missing(name: str, searched: list[str], remedy: str) -> DataError:
+@dataclass(frozen=True)
+class OwnDataSet(DataSet):
+    """A data set that the user brings: where it lies, and what training may do to its images.
+
+    Attributes:
+        path: the file or folder.
+        crop: the largest shift of a training image, in pixels.
+        flip: whether a training image may be mirrored horizontally.
+    """
+
+    path: str
+    crop: int = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.crop >= 0, "crop", "must be at least 0", self.crop)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What the fields say."""
+        return Augmentation(self.crop, self.flip)
+
+
+def missing(name: str, searched: Sequence[str], remedy: str) -> DataError:
     """The error for data that are not on this machine: where they were looked for, and the command that gets them."""
     return DataError(f"{name} is not on this machine (looked in {', '.join(searched)}); {remedy}")
 

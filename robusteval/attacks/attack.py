@@ -1,0 +1,138 @@
+"""The contract of an attack, and the state of the samples it works on."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Literal, Self
+
+import torch
+from torch import Tensor
+
+from robusteval.attacks.norms import NORMS, Norm, NormName
+from robusteval.attacks.oracle import Loss, Oracle, cross_entropy, margin
+from robusteval.core.component import Component
+from robusteval.core.errors import require
+from robusteval.core.rng import Stream
+
+Goal = Literal["break", "distance", "loss"]
+Grade = Literal["A", "B", "quick", "C"]
+
+CERTAIN = 1e-4
+"""A sample leaves as broken when its margin is below this share of its largest logit: beyond rounding."""
+
+
+@dataclass
+class State:
+    """The active samples, one row each; an attack may add tensors of its own in a subclass.
+
+    Attributes:
+        x0: clean images [n, c, h, w].
+        y: labels [n].
+        ids: sample ids [n].
+        entry: which restart each row is [n].
+        x: where each sample is now.
+        best: its broken point, else its point of highest loss so far.
+        loss: the loss at `best` [n].
+        done: whether `best` is broken beyond rounding [n].
+        iteration: steps taken [n].
+    """
+
+    x0: Tensor
+    y: Tensor
+    ids: Tensor
+    entry: Tensor
+    x: Tensor
+    best: Tensor
+    loss: Tensor
+    done: Tensor
+    iteration: Tensor
+
+    @classmethod
+    def at(cls, x: Tensor, x0: Tensor, y: Tensor, ids: Tensor, entry: int) -> Self:
+        """Fresh rows at `x`."""
+        count = torch.zeros_like(ids)
+        loss = torch.full(ids.shape, -torch.inf, device=x.device)
+        return cls(x0, y, ids, count + entry, x, x0, loss, torch.zeros_like(ids, dtype=torch.bool), count)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, chosen: Tensor) -> Self:
+        """The chosen rows."""
+        return replace(self, **{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+    def joined(self, other: Self) -> Self:
+        """These rows, then the other's."""
+        names = [field.name for field in fields(self)]
+        return replace(self, **{name: torch.cat([getattr(self, name), getattr(other, name)]) for name in names})
+
+    def observed(self, logits: Tensor, loss: Tensor) -> Self:
+        """Remember the present points where they are broken or have a higher loss than any before."""
+        broken = margin(logits, self.y) < -CERTAIN * logits.abs().amax(dim=1)
+        better = ~self.done & (broken | (loss > self.loss))
+        best = torch.where(better[:, None, None, None], self.x, self.best)
+        return replace(self, best=best, loss=torch.where(better, loss, self.loss), done=self.done | broken)
+
+    def moved(self, x: Tensor) -> Self:
+        """One iteration on, at `x`."""
+        return replace(self, x=x, iteration=self.iteration + 1)
+
+
+@dataclass(frozen=True)
+class Attack(Component):
+    """A search for misclassified points near samples: `start` and `advance` are the author's, `drive` runs it.
+
+    Attributes:
+        goal: `break`: a sample leaves as soon as it is broken; `distance`: its nearest broken point is wanted;
+            `loss`: nobody leaves before the budget is spent, for adversarial training.
+        grade: how far the result may be trusted without a flag (TRUST R14).
+        eps: radius of the ball in pixel units of [0, 1].
+        norm: whose ball it is.
+    """
+
+    goal: ClassVar[Goal] = "break"
+    grade: ClassVar[Grade] = "quick"
+
+    eps: float
+    norm: NormName = "linf"
+
+    def __post_init__(self) -> None:
+        require(self.eps >= 0, "eps", "must be at least 0", self.eps)
+        limit = "must be at most 1 for linf: images are in [0, 1], so write eps=8/255, not eps=8"
+        require(self.norm != "linf" or self.eps <= 1, "eps", limit, self.eps)
+
+    @property
+    @abstractmethod
+    def budget(self) -> int:
+        """Iterations of one start."""
+
+    @property
+    def entries(self) -> int:
+        """Starts per sample."""
+        return 1
+
+    @property
+    def loss(self) -> Loss:
+        """What the attack raises, [n] from logits and labels."""
+        return cross_entropy
+
+    @property
+    def ball(self) -> Norm:
+        """The norm as a value."""
+        return NORMS[self.norm]
+
+    @abstractmethod
+    def start(self, model: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream, entry: int) -> State:
+        """Fresh rows for correctly classified images x [n, c, h, w]."""
+
+    @abstractmethod
+    def advance(self, model: Oracle, state: State, rng: Stream) -> State:
+        """One iteration of every row: observe the present points, then move."""
+
+    def close(self, model: Oracle, state: State) -> State:
+        """Observe the points after the last step."""
+        logits = model.logits(state.x)
+        return state.observed(logits, self.loss(logits, state.y))
+
+    def inside(self, x: Tensor, x0: Tensor) -> Tensor:
+        """The point nearest to x in the ball around x0 and in [0, 1]."""
+        return (x0 + self.ball.project(x - x0, self.eps)).clamp(0, 1)

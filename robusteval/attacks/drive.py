@@ -1,0 +1,185 @@
+"""The one loop that runs every attack, by continuous batching, and the last word on what is broken.
+
+A batch of active samples is advanced together, each with its own iteration counter. A sample leaves the moment it is
+broken or its budget is spent, and the next in the queue takes its place, so no gradient is spent on a known fate. The
+restarts of a sample follow one another, so that its result depends on no other sample.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from robusteval.attacks.attack import Attack, Goal, State
+from robusteval.attacks.oracle import SMALLEST, Oracle, predict
+from robusteval.core.rng import Stream
+from robusteval.core.types import Batch
+
+
+@dataclass(frozen=True)
+class AttackOutcome:
+    """What an attack did to n samples, judged by the original model.
+
+    Attributes:
+        inputs: final images [n, c, h, w]: broken ones, the strongest point found, or the clean image where the model
+            was wrong from the start.
+        logits: of the original model at `inputs` [n, k].
+        broken: whether the original model misclassifies `inputs` [n].
+        steps_to_break: iterations until broken, 0 where the model was wrong from the start, nan where robust [n].
+        linf: largest change of a pixel [n].
+        l2: Euclidean size of the change [n].
+        forwards: images passed forward, clean and final passes included.
+        backwards: images passed backward.
+        flags: reasons not to believe the number (TRUST R15).
+    """
+
+    inputs: Tensor
+    logits: Tensor
+    broken: Tensor
+    steps_to_break: Tensor
+    linf: Tensor
+    l2: Tensor
+    forwards: int
+    backwards: int
+    flags: tuple[str, ...] = ()
+
+
+class Passes(NamedTuple):
+    """How batches are passed: rows at a time, and the fixed rows of a pass where its shape changes rounding."""
+
+    batch_size: int = 128
+    fixed: int | None = None
+
+
+def drive(
+    attack: Attack,
+    model: nn.Module,
+    batch: Batch,
+    rng: Stream,
+    judge: nn.Module | None = None,
+    passes: Passes | None = None,
+) -> AttackOutcome:
+    """Attack a batch and judge the result.
+
+    Args:
+        attack: what to run.
+        model: what is differentiated, the evaluation form.
+        batch: clean images, labels and ids.
+        rng: the run's stream.
+        judge: the original model in float32, which decides; by default `model`.
+        passes: sizes of batches.
+    """
+    passes = passes or Passes()
+    judge, oracle = judge or model, Oracle(model, passes.fixed)
+    clean = predict(judge, batch.x, *passes)
+    correct = clean.argmax(dim=1) == batch.y
+    search = _Search(attack, oracle, batch, rng.stream("attack", attack.name), passes.batch_size)
+    search.run(correct.nonzero()[:, 0])
+    inputs = search.best
+    check_ball(attack, inputs, batch.x)
+    logits = predict(judge, inputs, *passes)
+    broken = logits.argmax(dim=1) != batch.y
+    delta = (inputs - batch.x).to(torch.float64).flatten(1)
+    return AttackOutcome(
+        inputs=inputs,
+        logits=logits,
+        broken=broken,
+        steps_to_break=torch.where(broken, torch.where(correct, search.taken, 0.0), torch.nan),
+        linf=delta.abs().amax(dim=1),
+        l2=delta.norm(dim=1),
+        forwards=oracle.forwards + 2 * len(batch.x),
+        backwards=oracle.backwards,
+    )
+
+
+def check_ball(attack: Attack, inputs: Tensor, x: Tensor) -> None:
+    """Assert that what will be scored is finite, in [0, 1] and in the ball (TRUST R3): else the attack has a bug."""
+    size = attack.ball.size(inputs.to(torch.float64) - x.to(torch.float64))
+    if not bool(torch.isfinite(inputs).all()) or bool((inputs < 0).any()) or bool((inputs > 1).any()):
+        raise AssertionError(f"{attack}: an image left [0, 1] or is not finite")
+    if bool((size > attack.ball.slack(attack.eps)).any()):
+        raise AssertionError(f"{attack}: a change of size {float(size.max())} left the ball of radius {attack.eps!r}")
+
+
+class _Search:
+    """One run of the loop: the queue, the active rows, the rows whose last point waits to be seen, and the results."""
+
+    def __init__(self, attack: Attack, oracle: Oracle, batch: Batch, rng: Stream, batch_size: int) -> None:
+        self.attack, self.oracle, self.batch, self.rng = attack, oracle, batch, rng
+        self.batch_size = max(batch_size, SMALLEST)
+        self.best = batch.x.clone()
+        self.loss = torch.full(batch.ids.shape, -torch.inf, device=batch.x.device)
+        self.taken = torch.zeros(batch.ids.shape, device=batch.x.device)
+        self.queue: deque[tuple[int, int]] = deque()
+        self.active: _Rows | None = None
+        self.waiting: _Rows | None = None
+
+    def run(self, chosen: Tensor) -> None:
+        """Attack the chosen rows of the batch."""
+        self.queue.extend((row, 0) for row in chosen.tolist())
+        while self.queue or self.active or self.waiting:
+            self._refill()
+            if self.active:
+                state = self.attack.advance(self.oracle, self.active.state, self.rng)
+                self._sort(_Rows(self.active.index, state))
+            if self.waiting and (not self.active or len(self.waiting.index) >= SMALLEST):
+                self._leave(_Rows(self.waiting.index, self.attack.close(self.oracle, self.waiting.state)))
+                self.waiting = None
+
+    def _refill(self) -> None:
+        free = self.batch_size - (len(self.active.index) if self.active else 0)
+        while free > 0 and self.queue:
+            entry = self.queue[0][1]
+            rows: list[int] = []
+            while self.queue and self.queue[0][1] == entry and len(rows) < free:
+                rows.append(self.queue.popleft()[0])
+            index = torch.tensor(rows, device=self.batch.x.device)
+            x, y, ids = (tensor[index] for tensor in self.batch)
+            state = self.attack.start(self.oracle, x, y, ids, self.rng.stream("start"), entry)
+            self.active = _joined(self.active, _Rows(index, state))
+            free -= len(rows)
+
+    def _sort(self, rows: "_Rows") -> None:
+        """Keep the rows that go on; broken ones leave, spent ones wait until their last point is seen."""
+        done = rows.state.done if _leaves_early(self.attack.goal) else torch.zeros_like(rows.state.done)
+        spent = ~done & (rows.state.iteration >= self.attack.budget)
+        self.active = rows.chosen(~done & ~spent)
+        self.waiting = _joined(self.waiting, rows.chosen(spent))
+        left = rows.chosen(done)
+        if left:
+            self._leave(left)
+
+    def _leave(self, rows: "_Rows") -> None:
+        """Record the rows' best points, and queue the next entry of those not broken."""
+        index, state = rows.index, rows.state
+        better = state.done | (state.loss > self.loss[index])
+        self.best[index[better]] = state.best[better]
+        self.loss[index[better]] = state.loss[better]
+        self.taken[index] += state.iteration
+        again = (~state.done & (state.entry + 1 < self.attack.entries)).nonzero()[:, 0]
+        self.queue.extend(zip(index[again].tolist(), (state.entry[again] + 1).tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of the batch, by position, and their states."""
+
+    index: Tensor
+    state: State
+
+    def chosen(self, mask: Tensor) -> "_Rows | None":
+        if bool(mask.all()):
+            return self
+        return _Rows(self.index[mask], self.state.rows(mask)) if bool(mask.any()) else None
+
+
+def _joined(first: _Rows | None, second: _Rows | None) -> _Rows | None:
+    if first is None or second is None:
+        return first or second
+    return _Rows(torch.cat([first.index, second.index]), first.state.joined(second.state))
+
+
+def _leaves_early(goal: Goal) -> bool:
+    return goal == "break"

@@ -1,0 +1,100 @@
+"""`robusteval eval`: checkpoints through a suite into a report folder."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robusteval.cli import options
+from robusteval.core.errors import InputError
+
+if TYPE_CHECKING:
+    from robusteval.engine.executor import Executor
+    from robusteval.engine.sources import ModelSource
+    from robusteval.engine.suite import Suite
+    from robusteval.models.foreign import Description
+
+
+def evaluate(
+    checkpoint: Annotated[
+        list[str] | None, typer.Argument(help="Checkpoints, or folders of them; by default those the suite names.")
+    ] = None,
+    suite: Annotated[str, typer.Option(help="A suite by name, or a TOML file.")] = "quick",
+    data: Annotated[str | None, typer.Option(help="Data spec; by default what the checkpoint's card names.")] = None,
+    samples: Annotated[str | None, typer.Option(help="The first N samples, or 'all'; by default the suite's.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[str, typer.Option(help="Images of a pass at most, or 'auto'.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="Torch threads of each worker.")] = 1,
+    arch: Annotated[str | None, typer.Option(help="Architecture spec of a foreign checkpoint.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Its normalisation, as in 0.485,0.456,0.406.")] = None,
+    std: Annotated[str | None, typer.Option(help="Its normalisation, as in 0.229,0.224,0.225.")] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="serial or processes; by default processes where there are several workers.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="By default one per core, or per GPU.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The report folder; by default reports/SUITE.")] = None,
+    keep_logits: Annotated[bool, typer.Option("--keep-logits", help="Store logits of more than 100 classes.")] = False,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Run code that a checkpoint holds: only if you trust its author.")
+    ] = False,
+) -> None:
+    """Measure checkpoints: clean, attacked, corrupted, calibration and linearity, in one pass.
+
+    The same command run again does only what is missing. Exit code 0: all measured; 1: some cells failed; 2: bad input.
+    """
+    from robusteval.cli.report import show
+    from robusteval.engine import suite as suites
+    from robusteval.engine.plan import Settings
+    from robusteval.engine.run import Run
+    from robusteval.models.foreign import Description
+
+    chosen = suites.load(suite)
+    settings = Settings(seed, options.device(device), threads, options.batch_size(batch_size), keep_logits)
+    given = Description(arch=arch, data=data, mean=options.numbers("mean", mean), std=options.numbers("std", std))
+    sources = _sources(_checkpoints(checkpoint, chosen), given, trust_pickle)
+    wanted = options.samples(samples)
+    folder = out or Path("reports") / chosen.name
+    run = Run(chosen, sources, settings, _executor(executor, workers, settings.device), wanted)
+    metrics = run.into(folder, options.note)
+    show(folder, metrics)
+    if metrics["error"].notna().any():
+        sys.exit(1)
+
+
+def _checkpoints(named: list[str] | None, suite: "Suite") -> list[Path]:
+    if named:
+        return options.checkpoints(named)
+    found = [path for pattern in suite.checkpoints for path in sorted(Path().glob(pattern))]
+    if not found:
+        patterns = ", ".join(suite.checkpoints) or "none"
+        raise InputError(
+            f"no checkpoint is named, and the suite {suite.name!r} finds none of its own below {Path.cwd()} "
+            f"({patterns}): name one, as in robusteval eval model.safetensors"
+        )
+    return found
+
+
+def _sources(paths: list[Path], given: "Description", trust_pickle: bool) -> "list[ModelSource]":
+    from robusteval.data import DATA
+    from robusteval.engine.sources import DataSource, ModelSource, labels
+    from robusteval.models.loading import describe
+
+    sources = []
+    for path, label in zip(paths, labels(paths), strict=True):
+        described = describe(path, given, trust_pickle)
+        if described.mean is None:
+            options.note(f"{path}: no mean and std are given, so the network gets the images as they are in [0, 1]")
+        spec = DATA.parse(described.data or "").spec
+        sources.append(ModelSource(label, DataSource(spec), path, described, trust_pickle))
+    return sources
+
+
+def _executor(name: str | None, workers: int | None, device: str) -> "Executor":
+    from robusteval.engine import EXECUTORS
+    from robusteval.engine.processes import default_workers
+
+    if name is None:
+        name = "serial" if (workers or default_workers(device)) == 1 else "processes"
+    return EXECUTORS.parse(f"processes(workers={workers})" if name == "processes" else name)

@@ -1,0 +1,84 @@
+"""What several verbs do with their options."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from robusteval.core.errors import InputError
+
+Samples = int | Literal["all"]
+
+
+def samples(text: str | None) -> Samples | None:
+    """A number of samples, or all."""
+    if text is None or text == "all":
+        return "all" if text else None
+    if text.isdigit() and int(text) >= 1:
+        return int(text)
+    raise InputError(f"samples={text!r}: must be a number of at least 1, or 'all'")
+
+
+def numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    """A comma list of numbers."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{name}={text!r}: must be numbers between commas, as in 0.485,0.456,0.406") from None
+
+
+def seeds(text: str) -> list[int]:
+    """A comma list of whole numbers."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"seeds={text!r}: must be whole numbers between commas, as in 0,1,2") from None
+
+
+def batch_size(text: str) -> int | None:
+    """Rows of a pass; None for the device's usual."""
+    if text == "auto":
+        return None
+    if text.isdigit() and int(text) >= 1:
+        return int(text)
+    raise InputError(f"batch-size={text!r}: must be a number of at least 1, or 'auto'")
+
+
+def device(name: str) -> str:
+    """`cuda` where there is one, or as asked."""
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device={name!r}: must be auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device='cuda': torch finds no CUDA device here; use --device cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def checkpoints(named: list[str]) -> list[Path]:
+    """The files of checkpoints and of folders of checkpoints.
+
+    Raises:
+        InputError: a path does not exist, or a folder has no checkpoint.
+    """
+    from robusteval.models.foreign import SUFFIXES
+
+    found: list[Path] = []
+    for text in named:
+        path = Path(text)
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
+            if not inside:
+                raise InputError(f"checkpoint={text!r}: the folder has no file that ends in {', '.join(SUFFIXES)}")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise InputError(f"checkpoint={text!r}: there is no such file or folder")
+    return list(dict.fromkeys(found))
+
+
+def note(line: str) -> None:
+    """Say something beside the result."""
+    print(line, file=sys.stderr)

@@ -1,0 +1,43 @@
+"""`robusteval report`: the table of a report folder, printed and written."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A report folder, as written by robusteval eval.")],
+) -> None:
+    """Print the table of a report and write table.md, table.csv and table.tex into it."""
+    from robusteval.results.store import Store
+
+    Store.check(folder)
+    show(folder, Store(folder).read_table("metrics"))
+
+
+def show(folder: Path, metrics: "pd.DataFrame") -> None:
+    """Write the table files and print the table with its notes."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from robusteval.reporting import tables
+
+    shown = tables.write(folder, metrics)
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        print(tables.markdown(shown, tables.notes(metrics)))
+    else:
+        view = Table("model", box=SIMPLE_HEAD)
+        for name in shown.columns:
+            view.add_column(str(name), justify="right")
+        for model, row in zip(shown.index, shown.to_numpy(), strict=True):
+            view.add_row(str(model), *row)
+        console.print(view)
+        for remark in tables.notes(metrics):
+            console.print(remark, markup=False, style="dim")
+    print(f"written: {folder}/ (metrics, samples, table.md, table.csv, table.tex)")

@@ -1,0 +1,23 @@
+"""Lower contrast (Hendrycks and Dietterich 2019, arXiv:1903.12261; constants of make_cifar_c.py)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from robusteval.core.rng import Stream
+from robusteval.corruptions.corruption import Corruption, Families
+
+
+@dataclass(frozen=True)
+class Contrast(Corruption):
+    """Every channel shrunk towards its mean over the image; the constant is the factor that remains."""
+
+    name: ClassVar[str] = "contrast"
+    families: ClassVar[Families] = {"cifar": (0.75, 0.5, 0.4, 0.3, 0.15)}
+
+    def corrupt(self, x: Tensor, severity: int, ids: Tensor, rng: Stream) -> Tensor:
+        """Shrink towards the mean."""
+        (remaining,) = self.constants(x, severity)
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        return (x - mean) * remaining + mean

@@ -1,0 +1,184 @@
+"""The Python front: evaluate a model, attack a batch."""
+
+import copy
+import hashlib
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from robusteval.attacks import ATTACKS, AttackOutcome, Passes, drive
+from robusteval.attacks.oracle import predict, steady
+from robusteval.core.errors import InputError, require
+from robusteval.core.rng import Stream
+from robusteval.core.types import Batch
+from robusteval.data import DATA, DataSet
+from robusteval.data.memory import from_loader, from_pair
+from robusteval.engine import suite as suites
+from robusteval.engine.plan import Settings
+from robusteval.engine.run import Run
+from robusteval.engine.serial import Serial
+from robusteval.engine.sources import DataSource, ModelSource
+from robusteval.engine.suite import Samples, Suite
+from robusteval.models.checkpoint import Card, Loaded, read_card
+from robusteval.models.foreign import Description
+from robusteval.models.fuse import evaluation_form
+from robusteval.models.loading import describe
+from robusteval.results.report import Report
+
+Model = nn.Module | Callable[[Tensor], Tensor]
+Data = str | DataSet | tuple[Tensor, Tensor] | DataLoader[tuple[Tensor, Tensor]]
+
+
+def evaluate(
+    model: Model | str | Path,
+    data: Data | None = None,
+    suite: str | Suite = "quick",
+    *,
+    samples: Samples | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int = 1,
+    batch_size: int | None = None,
+    arch: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    trust_pickle: bool = False,
+    keep_logits: bool = False,
+    out: str | Path | None = None,
+) -> Report:
+    """Measure a model with a suite, in this process.
+
+    Args:
+        model: a checkpoint's path, or any module or differentiable function from images [n, c, h, w] in [0, 1] to
+            logits [n, k]. A module is copied, and the copy put in eval mode; yours stays as it is.
+        data: a data spec such as `"fashion-mnist"`, a pair of images and labels, or a DataLoader that does not
+            shuffle; by default what the checkpoint's card names.
+        suite: a suite by name or path, or a `Suite`.
+        samples: how many samples, from the first on, or `"all"`; by default what the suite says.
+        seed: of every random number.
+        device: `"cpu"` or `"cuda"`.
+        threads: torch threads; another number may round differently.
+        batch_size: rows of a pass at most.
+        arch: architecture spec of a foreign checkpoint.
+        mean: per channel, which a foreign checkpoint was trained with.
+        std: likewise.
+        trust_pickle: run code that the checkpoint's file holds.
+        keep_logits: store logits of more than 100 classes.
+        out: report folder; by default nothing is left on disk. What it holds already is not computed again, where
+            the model is known by its weights, or, for a plain function, by its answers to the first images.
+
+    Raises:
+        RobustevalError: the model, the data or an option cannot be used.
+    """
+    chosen = suite if isinstance(suite, Suite) else suites.load(suite)
+    if isinstance(model, str | Path):
+        given = Description(arch=arch, data=_spec(data), mean=mean, std=std)
+        described = describe(Path(model), given, trust_pickle)
+        card = read_card(Path(model))
+        where = _widened(_data_source(described.data if data is None else data), card.classes if card else ())
+        source = ModelSource(Path(model).stem, where, Path(model), described, trust_pickle)
+    else:
+        if data is None:
+            raise InputError("data=None: a model in memory needs data: a spec, a pair of tensors or a DataLoader")
+        source = _in_memory(model, _data_source(data))
+    settings = Settings(seed, device, threads, batch_size, keep_logits)
+    run = Run(chosen, [source], settings, Serial(), samples)
+    with tempfile.TemporaryDirectory(prefix="robusteval-") as scratch:
+        folder = Path(scratch) / "report" if out is None else Path(out)
+        run.into(folder, lambda line: warnings.warn(line, RuntimeWarning, stacklevel=4))
+        return Report.read(folder)
+
+
+def attack(
+    model: Model, x: Tensor, y: Tensor, spec: str, *, seed: int = 0, ids: Tensor | None = None, batch_size: int = 128
+) -> AttackOutcome:
+    """Attack a batch and judge the result by the original model.
+
+    Args:
+        model: images in [0, 1] to logits; a module is copied, and the copy put in eval mode.
+        x: images [n, c, h, w] float32 in [0, 1].
+        y: labels [n].
+        spec: such as `"pgd(eps=8/255, steps=20)"`.
+        seed: of every random number.
+        ids: sample ids [n], which random numbers go by; the positions by default.
+        batch_size: rows of a pass at most.
+
+    Raises:
+        RobustevalError: the spec, the images or the labels break a rule.
+    """
+    require(batch_size >= 1, "batch_size", "must be at least 1", batch_size)
+    split, found, device = from_pair(x.cpu(), y.cpu()), ATTACKS.parse(spec), x.device
+    judge = _module(model).to(device)
+    numbers = split.ids if ids is None else ids
+    batch = Batch(*(tensor.to(device) for tensor in (split.batch().x, split.labels, numbers)))
+    form = evaluation_form(judge, batch.x[:32]).model
+    same = all(steady(network, batch.x[:32], batch_size) for network in (form, judge))
+    passes = Passes(batch_size, None if same else max(batch_size, 32))
+    return drive(found, form, batch, Stream.seeded(seed), judge, passes)
+
+
+class Function(nn.Module):
+    """A plain function as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the function gives."""
+        return self.function(x)
+
+
+def _module(model: Model) -> nn.Module:
+    if isinstance(model, nn.Module):
+        return copy.deepcopy(model).float().eval()
+    return Function(model).eval()
+
+
+def _name(model: Model) -> str:
+    return type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", type(model).__name__)
+
+
+def _in_memory(model: Model, where: DataSource) -> ModelSource:
+    """The model, checked against the data, with a card and a digest of its weights and first answers."""
+    module, name = _module(model), _name(model)
+    split = where.load()
+    logits = predict(module, split.batch(slice(0, 64)).x, 64)
+    rule = f"must answer images [n, c, h, w] with logits [n, classes], at least {len(split.classes)} classes"
+    require(logits.ndim == 2 and logits.shape[1] >= len(split.classes), "model", rule, tuple(logits.shape))
+    where = _widened(where, tuple(str(label) for label in range(logits.shape[1])))
+    classes = where.load().classes
+    require(len(classes) == logits.shape[1], "model", f"must have the data's {len(classes)} classes", logits.shape[1])
+    digest = hashlib.sha256(name.encode())
+    for key, value in sorted({**module.state_dict(), "logits": logits}.items()):
+        digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    card = Card(architecture=f"python:{name}", classes=classes, shape=split.shape)
+    return ModelSource(name, where, loaded=Loaded(module, card, digest.hexdigest()))
+
+
+def _widened(where: DataSource, classes: tuple[str, ...]) -> DataSource:
+    """Data in memory know only the classes that occur in them; the model may know more."""
+    if where.split is None or len(where.split.classes) >= len(classes):
+        return where
+    return DataSource(where.spec, replace(where.split, classes=classes))
+
+
+def _spec(data: Data | None) -> str | None:
+    if isinstance(data, str):
+        return data
+    return None if data is None else "memory"
+
+
+def _data_source(data: Data | None) -> DataSource:
+    if isinstance(data, str | DataSet):
+        return DataSource(DATA.parse(data).spec)
+    if isinstance(data, DataLoader):
+        return DataSource("memory", from_loader(data))
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return DataSource("memory", from_pair(*data))
+    raise InputError(f"data={type(data).__name__}: must be a spec, a pair (images, labels) or a DataLoader")

@@ -1,0 +1,19 @@
+"""The contract of an executor: it runs tasks, in any order, and reports each as it ends."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from robusteval.core.component import Component
+from robusteval.engine.plan import Settings, Task
+from robusteval.engine.worker import Outcome
+from robusteval.results.store import Store
+
+
+@dataclass(frozen=True)
+class Executor(Component):
+    """A way to run shards; results do not depend on it."""
+
+    @abstractmethod
+    def run(self, tasks: Sequence[Task], settings: Settings, store: Store) -> Iterator[Outcome]:
+        """Run every task and yield what became of it."""

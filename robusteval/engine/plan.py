@@ -1,0 +1,130 @@
+"""The plan of a run: cells, their keys, and the tasks that are still missing."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from robusteval.data import Split
+from robusteval.engine.sources import ModelSource
+from robusteval.engine.suite import Samples, Suite
+from robusteval.models.checkpoint import Loaded
+from robusteval.probes import Probe
+from robusteval.results.store import Store
+
+SHARD = 1000
+"""Samples of a shard: the unit of work, and the most that a crash loses."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all cells of a run share.
+
+    Attributes:
+        seed: of every random number.
+        device: `cpu` or `cuda`.
+        threads: torch threads of a worker; rounding depends on them.
+        batch_size: rows of a pass at most; None for the device's usual.
+        keep_logits: store logits of more than 100 classes.
+    """
+
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1
+    batch_size: int | None = None
+    keep_logits: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Rows of a pass at most."""
+        return self.batch_size or (1024 if self.device == "cuda" else 128)
+
+    @property
+    def numerics(self) -> dict[str, object]:
+        """What the bits of a result depend on beside the model, the data and the view."""
+        return {"device": self.device, "dtype": "float32", "form": "evaluation", "threads": self.threads}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One checkpoint under one view.
+
+    Attributes:
+        key: digest of everything its rows depend on.
+        source: the model.
+        probe: the view.
+        n: samples, from the first on.
+        subset: digest of those samples.
+        weights: digest of the model.
+        variant: training variant spec, where the card says it.
+        train_seed: training seed, where the card says it.
+    """
+
+    key: str
+    source: ModelSource
+    probe: Probe
+    n: int
+    subset: str
+    weights: str
+    variant: str | None
+    train_seed: int | None
+
+    @property
+    def shards(self) -> int:
+        """How many shards the cell has."""
+        return -(-self.n // SHARD)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard of a cell: independent of every other, and harmless to repeat."""
+
+    cell: Cell
+    shard: int
+
+    @property
+    def rows(self) -> slice:
+        """Its samples."""
+        return slice(self.shard * SHARD, min(self.cell.n, (self.shard + 1) * SHARD))
+
+
+def cells(
+    suite: Suite,
+    models: Sequence[tuple[ModelSource, Loaded, Split]],
+    settings: Settings,
+    samples: Samples | None = None,
+) -> list[Cell]:
+    """All cells of a run, view by view and model by model, so that a changed batch serves every model."""
+    digests: dict[tuple[str, int], str] = {}
+    found = []
+    for probe, group in suite.probes:
+        for source, loaded, split in models:
+            n = suite.size(group, len(split), samples)
+            subset = digests.setdefault((source.data.spec, n), "") or split.first(n).digest
+            digests[source.data.spec, n] = subset
+            key = _key(loaded, subset, probe, settings)
+            card = loaded.card
+            found.append(Cell(key, source, probe, n, subset, loaded.digest, card.variant, card.seed))
+    return found
+
+
+def missing(planned: Sequence[Cell], store: Store) -> Iterator[Task]:
+    """The tasks whose results the store does not hold; equal cells are worked once."""
+    seen = set()
+    for cell in planned:
+        if cell.key not in seen and not store.has(cell.key):
+            yield from (Task(cell, shard) for shard in range(cell.shards) if not store.has_shard(cell.key, shard))
+        seen.add(cell.key)
+
+
+def _key(loaded: Loaded, subset: str, probe: Probe, settings: Settings) -> str:
+    parts = {
+        "weights": loaded.digest,
+        "architecture": loaded.card.architecture,
+        "data": subset,
+        "view": probe.spec,
+        "versions": {component.name: component.version for component in probe.components},
+        "seed": settings.seed,
+        "numerics": settings.numerics,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

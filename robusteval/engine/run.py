@@ -1,0 +1,153 @@
+"""A run: describe and load every model, plan, execute what is missing, write the record."""
+
+import os
+import platform
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from robusteval import __version__
+from robusteval.data import Split
+from robusteval.engine import summary
+from robusteval.engine.executor import Executor
+from robusteval.engine.plan import Cell, Settings, cells, missing
+from robusteval.engine.sources import ModelSource
+from robusteval.engine.suite import Samples, Suite
+from robusteval.engine.worker import Outcome
+from robusteval.models.checkpoint import Loaded
+from robusteval.results.store import ID_LENGTH, Store
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to do: a suite on models.
+
+    Attributes:
+        suite: the views.
+        sources: the models.
+        settings: what all cells share.
+        executor: who works.
+        samples: stands in for the suite's own number of samples.
+    """
+
+    suite: Suite
+    sources: Sequence[ModelSource]
+    settings: Settings
+    executor: Executor
+    samples: Samples | None = None
+
+    def into(self, folder: Path, warn: Warn) -> pd.DataFrame:
+        """Measure everything that the folder does not hold yet.
+
+        Args:
+            folder: of the report.
+            warn: takes a line for each failed cell, and the traceback of a bug.
+
+        Returns:
+            The frame `metrics`.
+
+        Raises:
+            RobustevalError: a model, the data or the folder cannot be used; nothing was measured then.
+        """
+        planned = cells(self.suite, self._loaded(), self.settings, self.samples)
+        store = Store.opened(folder, self._provenance(planned))
+        errors = self._execute(planned, store, warn)
+        return summary.write(store, planned, errors, self.settings.seed)
+
+    def _loaded(self) -> list[tuple[ModelSource, Loaded, Split]]:
+        """Every model once, so that all bad input is found before any work starts."""
+        splits: dict[str, Split] = {}
+        found = []
+        for source in tqdm(self.sources, "load", disable=None, delay=2, leave=False):
+            if source.data.spec not in splits:
+                splits[source.data.spec] = source.data.load()
+            split = splits[source.data.spec]
+            loaded = source.load(split)
+            # Only the card and the digest are needed here: workers load what they measure.
+            found.append((source, Loaded(torch.nn.Identity(), loaded.card, loaded.digest), split))
+        return found
+
+    def _execute(self, planned: Sequence[Cell], store: Store, warn: Warn) -> dict[str, str]:
+        tasks = list(missing(planned, store))
+        left = Counter(task.cell.key for task in tasks)
+        for cell in planned:
+            if left[cell.key] == 0:
+                store.finish(cell.key, cell.shards)
+        errors: dict[str, str] = {}
+        timings = _Timings(store, self.settings)
+        with tqdm(total=len(tasks), unit="shard", disable=None, delay=2) as bar:
+            for outcome in self.executor.run(tasks, self.settings, store):
+                cell = outcome.task.cell
+                bar.update()
+                bar.set_postfix_str(f"{cell.source.label} {cell.probe.spec}", refresh=False)
+                left[cell.key] -= 1
+                if outcome.error is not None:
+                    errors[cell.key] = outcome.error
+                    with tqdm.external_write_mode():
+                        warn(f"{cell.source.label}, {cell.probe.spec}: {outcome.trace or outcome.error}")
+                elif left[cell.key] == 0 and cell.key not in errors:
+                    store.finish(cell.key, cell.shards)
+                timings.add(outcome)
+        timings.write()
+        return errors
+
+    def _provenance(self, planned: Sequence[Cell]) -> dict[str, Any]:
+        packages = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "safetensors")
+        return {
+            "suite": self.suite.model_dump(mode="json"),
+            "samples": self.samples,
+            "seed": self.settings.seed,
+            "numerics": self.settings.numerics,
+            "batch_size": self.settings.rows,
+            "models": {source.label: None if source.path is None else str(source.path) for source in self.sources},
+            "weights": {cell.source.label: cell.weights for cell in planned},
+            "data": {f"{cell.source.data.spec}, first {cell.n}": cell.subset for cell in planned},
+            "versions": {"robusteval": __version__, "python": platform.python_version()}
+            | {name: version(name) for name in packages},
+            "commit": _commit(),
+        }
+
+
+class _Timings:
+    """Wall time by shard, added to those of earlier runs into the same folder."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.store, self.rows = store, list[dict[str, Any]]()
+        device = torch.cuda.get_device_name() if settings.device == "cuda" else platform.machine()
+        self.hardware = {"device": device, "cores": os.cpu_count(), "threads": settings.threads}
+
+    def add(self, outcome: Outcome) -> None:
+        cell = outcome.task.cell
+        names = {"cell": cell.key[:ID_LENGTH], "model": cell.source.label, "view": cell.probe.spec}
+        self.rows.append({**names, "shard": outcome.task.shard, "seconds": outcome.seconds, **self.hardware})
+
+    def write(self) -> None:
+        if not self.rows:
+            return
+        frame = pd.DataFrame(self.rows)
+        if (self.store.folder / "timings.parquet").exists():
+            frame = pd.concat([self.store.read_table("timings"), frame], ignore_index=True)
+        self.store.write_table("timings", frame)
+
+
+def _commit() -> str | None:
+    """The commit of the code where it is a checkout, with a plus where files were changed."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=40"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return answer.stdout.strip() or None

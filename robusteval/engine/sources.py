@@ -1,0 +1,77 @@
+"""Where models and data come from: descriptions small enough to send to a worker, which loads them itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from robusteval.data import DATA, Split
+from robusteval.models.checkpoint import Card, Loaded
+from robusteval.models.foreign import Description
+from robusteval.models.loading import load
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """The test split of a data set by its spec, or a split in memory."""
+
+    spec: str
+    split: Split | None = None
+
+    def load(self) -> Split:
+        """The whole test split."""
+        return DATA.parse(self.spec).split("test") if self.split is None else self.split
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A checkpoint by its path, or a model in memory.
+
+    Attributes:
+        label: the name in the record.
+        data: what it is measured on.
+        path: of a checkpoint.
+        description: what is known of the checkpoint.
+        trust_pickle: run code that the file holds.
+        loaded: a model in memory instead of a path.
+    """
+
+    label: str
+    data: DataSource
+    path: Path | None = None
+    description: Description | None = None
+    trust_pickle: bool = False
+    loaded: Loaded | None = None
+
+    def load(self, split: Split) -> Loaded:
+        """The model, checked against the data."""
+        if self.loaded is not None:
+            return self.loaded
+        if self.path is None or self.description is None:
+            raise ValueError(f"{self.label}: neither a model nor a described path")
+        return load(self.path, self.description, split.shape, split.classes, self.trust_pickle)
+
+
+def in_memory(model: nn.Module, digest: str, split: Split) -> Loaded:
+    """A model that exists already, with a card that says what data it meets."""
+    card = Card(architecture=f"python:{type(model).__name__}", classes=split.classes, shape=split.shape)
+    return Loaded(model, card, digest)
+
+
+def labels(paths: list[Path]) -> list[str]:
+    """The files' stems; with as many folders in front as it takes to tell them apart.
+
+    >>> labels([Path("a/x.pt"), Path("b/x.pt"), Path("b/y.pt")])
+    ['a/x', 'b/x', 'y']
+    """
+    names = [path.resolve().with_suffix("").parts for path in paths]
+    depth = [1] * len(names)
+    while True:
+        shown = ["/".join(name[-count:]) for name, count in zip(names, depth, strict=True)]
+        twins = [
+            place for place, name in enumerate(shown) if shown.count(name) > 1 and depth[place] < len(names[place])
+        ]
+        if not twins:
+            return shown
+        for place in twins:
+            depth[place] += 1

@@ -1,0 +1,90 @@
+"""Suites: which views of which samples, checked whole before any work starts."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from robusteval.core import config
+from robusteval.core.errors import InputError, SpecError
+from robusteval.probes import Probe, parse_view
+
+Samples = int | Literal["all"]
+
+
+class Group(BaseModel):
+    """Views measured on the same samples.
+
+    Attributes:
+        specs: views such as `clean`, `fog@3`, `pgd(eps=8/255, steps=20)`, `linearity`.
+        samples: how many of the suite's samples, from the first on; all of them where not said.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    specs: tuple[str, ...] = Field(min_length=1)
+    samples: int | None = Field(default=None, ge=1)
+
+    @cached_property
+    def probes(self) -> tuple[Probe, ...]:
+        """The probes of the views."""
+        return tuple(parse_view(spec) for spec in self.specs)
+
+
+class Suite(BaseModel):
+    """A named set of views.
+
+    Attributes:
+        name: the file's stem.
+        description: one sentence.
+        samples: the first N test samples, or all.
+        checkpoints: patterns below the working directory that `robusteval eval` takes where none is named.
+        views: groups of views, in the order of the report.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str = ""
+    samples: Samples = "all"
+    checkpoints: tuple[str, ...] = ()
+    views: tuple[Group, ...] = Field(min_length=1)
+
+    @property
+    def probes(self) -> list[tuple[Probe, Group]]:
+        """Every view with its group, in order."""
+        return [(probe, group) for group in self.views for probe in group.probes]
+
+    def size(self, group: Group, available: int, samples: Samples | None = None) -> int:
+        """How many samples a group is measured on; `samples` stands in for the suite's own number."""
+        wanted = self.samples if samples is None else samples
+        whole = available if wanted == "all" else min(wanted, available)
+        return whole if group.samples is None else min(group.samples, whole)
+
+
+def load(name: str) -> Suite:
+    """Read a suite by name or path, and every spec in it.
+
+    Raises:
+        InputError: the file is missing, does not parse, or has an unknown key or value; the line is named.
+        SpecError: a view is unknown or named twice; the line is named.
+    """
+    path = config.find("suite", name, config.suites())
+    suite = config.read(path, Suite, {"name": path.stem})
+    check(suite, path)
+    return suite
+
+
+def check(suite: Suite, path: Path) -> None:
+    """Parse every view of a suite; errors name the file and the line."""
+    text, seen = path.read_text(), set()
+    for group in suite.views:
+        for spec in group.specs:
+            try:
+                view = parse_view(spec).spec
+            except (SpecError, InputError) as error:
+                raise SpecError(f"{path}, line {config.line_of(text, spec)}: {error}") from None
+            if view in seen:
+                raise SpecError(f"{path}, line {config.line_of(text, spec)}: the view {view!r} is named twice")
+            seen.add(view)

@@ -1,0 +1,108 @@
+"""From stored samples to the numbers of the record: pure arithmetic, no forward pass."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from robusteval.core.statistics import percentile_interval, poisson_weights, resample
+from robusteval.core.types import Estimate
+from robusteval.engine.plan import Cell
+from robusteval.metrics import METRICS, estimate
+from robusteval.metrics.functional.scoring import weighted_mean
+from robusteval.results.schema import is_classified, metric_frame, own_columns, predictions_of
+from robusteval.results.store import ID_LENGTH, Facts, Store
+
+DRAWS = 1000
+
+
+class Summary:
+    """Computes metric rows; equal samples share their resampling weights."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._weights: dict[bytes, NDArray[np.uint8]] = {}
+
+    def rows(self, cell: Cell, frame: pd.DataFrame, facts: Facts) -> list[dict[str, Any]]:
+        """All metrics of a finished cell."""
+        common = {
+            **describe(cell),
+            "flags": ", ".join(facts.flags) or None,
+            "forwards": facts.forwards,
+            "backwards": facts.backwards,
+        }
+        if facts.flags and common["grade"] is not None:
+            common["grade"] = "C"
+        return [
+            {**common, "metric": name, **found._asdict(), "n": n} for name, (found, n) in self._estimates(frame).items()
+        ]
+
+    def _estimates(self, frame: pd.DataFrame) -> dict[str, tuple[Estimate, int]]:
+        found: dict[str, tuple[Estimate, int]] = {}
+        if is_classified(frame):
+            predictions = predictions_of(frame)
+            weights = self._resampling(predictions.samples)
+            for name in METRICS.classes:
+                found[name] = estimate(METRICS.parse(name), predictions, weights=weights), len(frame)
+        for name in own_columns(frame):
+            present = frame[frame[name].notna()]
+            if len(present):
+                found[name] = self._mean(present[name].to_numpy(np.float64), present["sample"].to_numpy()), len(present)
+        return found
+
+    def _mean(self, values: NDArray[np.float64], samples: NDArray[np.int64]) -> Estimate:
+        weights = self._resampling(samples)
+        return percentile_interval(float(values.mean()), resample(lambda rows: weighted_mean(values, rows), weights))
+
+    def _resampling(self, samples: NDArray[np.int64]) -> NDArray[np.uint8]:
+        key = samples.tobytes()
+        if key not in self._weights:
+            if len(self._weights) >= 4:
+                self._weights.clear()
+            self._weights[key] = poisson_weights(samples, DRAWS, self.seed)
+        return self._weights[key]
+
+
+def describe(cell: Cell) -> dict[str, Any]:
+    """The columns of the record that name a cell."""
+    facets = cell.probe.facets
+    return {
+        "model": cell.source.label,
+        "variant": cell.variant,
+        "train_seed": cell.train_seed,
+        "data": cell.source.data.spec,
+        "cell": cell.key[:ID_LENGTH],
+        "view": cell.probe.spec,
+        **facets._asdict(),
+        "eps": None if facets.eps is None else float(facets.eps),
+        "eps_text": None if facets.eps is None else repr(facets.eps),
+        "n": cell.n,
+    }
+
+
+def write(store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed: int) -> pd.DataFrame:
+    """Write `metrics` and `cells`, model by model in the order of the suite; a failed cell is a row with its error."""
+    summary, rows, listed = Summary(seed), [], []
+    order = {cell.source.label: None for cell in planned}
+    for cell in sorted(planned, key=lambda cell: list(order).index(cell.source.label)):
+        if store.has(cell.key):
+            rows += summary.rows(cell, *store.read(cell.key))
+        else:
+            rows.append({**describe(cell), "error": errors.get(cell.key, "not finished")})
+        listed.append(
+            {
+                "cell": cell.key[:ID_LENGTH],
+                "model": cell.source.label,
+                "view": cell.probe.spec,
+                "n": cell.n,
+                "digest": cell.key,
+                "data": cell.subset,
+                "weights": cell.weights,
+            }
+        )
+    frame = metric_frame(rows)
+    store.write_table("metrics", frame, csv=True)
+    store.write_table("cells", pd.DataFrame(listed))
+    return frame

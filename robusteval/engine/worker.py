@@ -1,0 +1,105 @@
+"""A worker: loads what a task names, measures it, stores the shard."""
+
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+from robusteval.attacks import Passes
+from robusteval.attacks.oracle import steady
+from robusteval.core.errors import RecordError, RobustevalError
+from robusteval.core.rng import Stream
+from robusteval.core.types import Batch
+from robusteval.data import Split
+from robusteval.engine.plan import Settings, Task
+from robusteval.engine.sources import ModelSource
+from robusteval.models.fuse import evaluation_form
+from robusteval.probes.probe import Shared, Subject
+from robusteval.results.store import Store
+
+MOST_MODELS = 8
+"""Models a worker keeps loaded."""
+
+
+class Outcome(NamedTuple):
+    """What became of a task: its seconds, and the error that failed it, with a traceback where it is a bug."""
+
+    task: Task
+    seconds: float
+    error: str | None = None
+    trace: str | None = None
+
+
+class Ready(NamedTuple):
+    """A loaded model: the original, its evaluation form, how it is passed."""
+
+    model: torch.nn.Module
+    form: torch.nn.Module
+    passes: Passes
+
+
+@dataclass
+class Worker:
+    """One process's share of a run; it keeps its models, its data and the last changed batch."""
+
+    settings: Settings
+    store: Store
+    splits: dict[str, Split] = field(default_factory=dict)
+    models: dict[str, Ready] = field(default_factory=dict)
+    shared: Shared = field(default_factory=Shared)
+
+    def attempt(self, task: Task) -> Outcome:
+        """Run a task; whatever goes wrong fails its cell alone, but a store that cannot be written ends the run."""
+        start = time.perf_counter()
+        try:
+            self._run(task)
+        except RecordError:
+            raise
+        except RobustevalError as error:
+            return Outcome(task, time.perf_counter() - start, str(error))
+        except Exception as error:  # noqa: BLE001 - the one place that turns a bug into a failed cell
+            return Outcome(
+                task, time.perf_counter() - start, f"{type(error).__name__}: {error}", traceback.format_exc()
+            )
+        return Outcome(task, time.perf_counter() - start)
+
+    def _run(self, task: Task) -> None:
+        cell, device = task.cell, self.settings.device
+        split = self._split(cell.source)
+        ready = self._ready(cell.source, split)
+        subject = Subject(
+            model=ready.model,
+            form=ready.form,
+            batch=Batch(*(tensor.to(device) for tensor in split.batch(task.rows))),
+            data=(cell.subset, task.shard),
+            passes=ready.passes,
+            keep_logits=self.settings.keep_logits,
+            shared=self.shared,
+        )
+        for measurement in cell.probe.measure(subject, Stream.seeded(self.settings.seed)):
+            if measurement.examples and task.shard == 0:
+                self.store.write_examples(cell.key, measurement.examples)
+            self.store.write_shard(cell.key, task.shard, measurement.frame, measurement.facts)
+
+    def _split(self, source: ModelSource) -> Split:
+        if source.data.spec not in self.splits:
+            self.splits[source.data.spec] = source.data.load()
+        return self.splits[source.data.spec]
+
+    def _ready(self, source: ModelSource, split: Split) -> Ready:
+        if source.label not in self.models:
+            while len(self.models) >= MOST_MODELS:
+                del self.models[next(iter(self.models))]
+            self.models[source.label] = prepare(source, split, self.settings)
+        return self.models[source.label]
+
+
+def prepare(source: ModelSource, split: Split, settings: Settings) -> Ready:
+    """Load a model, make its evaluation form, and see whether its rounding depends on the size of a pass."""
+    model = source.load(split).model.to(settings.device)
+    example = split.batch(slice(0, 32)).x.to(settings.device)
+    form = evaluation_form(model, example).model
+    same = all(steady(network, example, settings.rows) for network in (form, model))
+    return Ready(model, form, Passes(settings.rows, None if same else max(settings.rows, 32)))

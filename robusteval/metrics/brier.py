@@ -1,0 +1,24 @@
+"""Brier score: squared distance of the probabilities to the one-hot label, in [0, 2] (Brier 1950)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robusteval.core.types import Predictions
+from robusteval.metrics.functional.scoring import weighted_mean
+from robusteval.metrics.metric import Interval, Metric
+
+
+@dataclass(frozen=True)
+class Brier(Metric):
+    """Multi-class Brier score."""
+
+    name: ClassVar[str] = "brier"
+    higher_is_better: ClassVar[bool] = False
+    interval: ClassVar[Interval] = "percentile"
+
+    def weighted(self, predictions: Predictions, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The weighted mean over samples."""
+        return weighted_mean(predictions.brier, weights)

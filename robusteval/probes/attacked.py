@@ -1,0 +1,49 @@
+"""Attacked views, `pgd(eps=8/255, steps=20)`: the worst point an attack finds in the ball around each sample."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from robusteval.attacks import ATTACKS, Attack, drive
+from robusteval.core.component import Component
+from robusteval.core.rng import Stream
+from robusteval.probes.probe import Facets, Measurement, Probe, Subject, examples
+from robusteval.results.store import Facts
+
+
+@dataclass(frozen=True)
+class Attacked(Probe):
+    """Predictions of the original model on attacked images."""
+
+    name: ClassVar[str] = "attacked"
+
+    attack: str
+
+    @property
+    def spec(self) -> str:
+        """The attack's spec."""
+        return self._attack.spec
+
+    @property
+    def facets(self) -> Facets:
+        """An attack in a ball."""
+        attack = self._attack
+        return Facets("attack", attack.name, eps=attack.eps, norm=attack.norm, grade=attack.grade)
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """This probe and the attack."""
+        return (self, self._attack)
+
+    def measure(self, subject: Subject, rng: Stream) -> Iterator[Measurement]:
+        """Run the attack."""
+        outcome = drive(self._attack, subject.form, subject.batch, rng, subject.model, subject.passes)
+        frame = subject.frame(outcome.logits)
+        for name in ("steps_to_break", "linf", "l2"):
+            frame[name] = getattr(outcome, name).cpu().numpy().astype("float64")
+        facts = Facts(outcome.forwards, outcome.backwards, outcome.flags)
+        yield Measurement(self.spec, frame, facts, examples(subject.batch.x, outcome.inputs, subject))
+
+    @property
+    def _attack(self) -> Attack:
+        return ATTACKS.parse(self.attack)

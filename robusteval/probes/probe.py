@@ -1,0 +1,140 @@
+"""The contract of a probe: how a question becomes views of the data, and rows of the record."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from robusteval.attacks import Passes
+from robusteval.attacks.oracle import Oracle, predict
+from robusteval.core.component import Component
+from robusteval.core.errors import InputError
+from robusteval.core.rng import Stream
+from robusteval.core.types import Batch, Predictions
+from robusteval.results.schema import prediction_frame
+from robusteval.results.store import Facts
+
+EXAMPLES = 8
+"""Changed images kept of each cell."""
+
+
+class Measurement(NamedTuple):
+    """What a probe found on a shard: per-sample rows of one view, with `sample` and `label` columns.
+
+    Attributes:
+        view: the view's spec, stable over versions.
+        frame: rows; numeric columns of the probe's own are metrics.
+        facts: cost and flags.
+        examples: a few images, by name, or nothing.
+    """
+
+    view: str
+    frame: pd.DataFrame
+    facts: Facts = Facts()
+    examples: Mapping[str, Tensor] = {}
+
+
+class Facets(NamedTuple):
+    """The columns of the record that say what a view is."""
+
+    kind: str
+    component: str
+    severity: int | None = None
+    eps: float | None = None
+    norm: str | None = None
+    grade: str | None = None
+
+
+@dataclass
+class Shared:
+    """The last value made for a key: the engine goes view by view, so one place is enough."""
+
+    key: object = None
+    value: Tensor | None = None
+
+    def get(self, key: object, make: Callable[[], Tensor]) -> Tensor:
+        """The value of a key, made where it is not the last one."""
+        if self.value is None or key != self.key:
+            self.value, self.key = make(), key
+        return self.value
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and a shard of data to measure it on.
+
+    Attributes:
+        model: the original in float32, which has the last word.
+        form: its evaluation form, for gradients.
+        batch: the shard.
+        data: digest of the subset and number of the shard, which name the batch.
+        passes: sizes of passes.
+        keep_logits: whether logits of many classes are stored.
+        shared: keeps a changed batch for the next model.
+    """
+
+    model: nn.Module
+    form: nn.Module
+    batch: Batch
+    data: tuple[str, int]
+    passes: Passes
+    keep_logits: bool = False
+    shared: Shared = field(default_factory=Shared)
+
+    @property
+    def oracle(self) -> Oracle:
+        """A fresh counter over the evaluation form."""
+        return Oracle(self.form, self.passes.fixed)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits of the original model [n, k], finite."""
+        return finite(predict(self.model, x, *self.passes))
+
+    def frame(self, logits: Tensor) -> pd.DataFrame:
+        """The sample rows of logits for this batch."""
+        arrays = (finite(logits), self.batch.y, self.batch.ids)
+        scores, labels, ids = (tensor.cpu().numpy() for tensor in arrays)
+        return prediction_frame(Predictions.from_logits(scores.astype(np.float32), labels, ids), self.keep_logits)
+
+
+@dataclass(frozen=True)
+class Probe(Component):
+    """A question to a model: `measure` is the author's, the engine calls it shard by shard."""
+
+    @property
+    def facets(self) -> Facets:
+        """What the record's columns say of this view."""
+        return Facets(self.name, self.name)
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """What the result depends on, each with a version."""
+        return (self,)
+
+    @abstractmethod
+    def measure(self, subject: Subject, rng: Stream) -> Iterator[Measurement]:
+        """Measure a shard."""
+
+
+def finite(logits: Tensor) -> Tensor:
+    """Logits as they are.
+
+    Raises:
+        InputError: one is NaN or infinite.
+    """
+    bad = int((~torch.isfinite(logits)).any(dim=1).sum())
+    if bad:
+        raise InputError(f"logits: must be finite, but are NaN or infinite for {bad} of {len(logits)} images")
+    return logits
+
+
+def examples(clean: Tensor, changed: Tensor, subject: Subject) -> dict[str, Tensor]:
+    """The first few changed images beside the clean ones."""
+    rows = (clean != changed).flatten(1).any(dim=1).nonzero()[:EXAMPLES, 0]
+    named = {"clean": clean, "changed": changed, "label": subject.batch.y, "sample": subject.batch.ids}
+    return {name: tensor[rows] for name, tensor in named.items()}

@@ -1,0 +1,1 @@
+"""Layer 6: frames to tables, figures and pages; numbers come from the record alone."""

@@ -1,0 +1,145 @@
+"""A report folder: append shards, join them into cells, resume, refuse what another version wrote."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import safetensors.torch
+from torch import Tensor
+
+from robusteval.core.errors import RecordError
+from robusteval.results import files
+from robusteval.results.schema import FORMAT
+
+ID_LENGTH = 16
+"""Hex digits of a cell's key in file names."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a cell costs and whether to believe it, stored with its rows.
+
+    Attributes:
+        forwards: images passed forward.
+        backwards: images passed backward.
+        flags: reasons not to believe the number (TRUST R15).
+    """
+
+    forwards: int = 0
+    backwards: int = 0
+    flags: tuple[str, ...] = ()
+
+    def __add__(self, other: "Facts") -> "Facts":
+        flags = tuple(sorted({*self.flags, *other.flags}))
+        return Facts(self.forwards + other.forwards, self.backwards + other.backwards, flags)
+
+
+@dataclass(frozen=True)
+class Store:
+    """The files of one report folder. Several processes may write shards of different cells at once."""
+
+    folder: Path
+
+    @classmethod
+    def opened(cls, folder: Path, run: Mapping[str, Any]) -> "Store":
+        """Start or continue a report folder and write what the run is.
+
+        Raises:
+            RecordError: the folder holds something else, or a report of another format version.
+        """
+        if (folder / "run.json").exists():
+            cls.check(folder)
+        elif folder.is_dir() and any(entry for entry in folder.iterdir() if not entry.name.startswith(".")):
+            raise RecordError(f"out={str(folder)!r}: the folder is not empty and not a report; name another with --out")
+        elif folder.exists() and not folder.is_dir():
+            raise RecordError(f"out={str(folder)!r}: must be a folder, and a file of that name exists")
+        for leftover in folder.rglob(".*.tmp"):  # of a run that was killed while it wrote
+            leftover.unlink(missing_ok=True)
+        files.write_text(folder / "run.json", json.dumps({"format": FORMAT, **run}, indent=2, sort_keys=True) + "\n")
+        return cls(folder)
+
+    @classmethod
+    def check(cls, folder: Path) -> dict[str, Any]:
+        """What `run.json` of an existing report says.
+
+        Raises:
+            RecordError: there is none, it is damaged, or another format version wrote it.
+        """
+        path = folder / "run.json"
+        try:
+            run = json.loads(path.read_text())
+            version = run["format"]
+        except FileNotFoundError:
+            raise RecordError(f"{folder} is not a report folder: it has no run.json") from None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise RecordError(f"{path} is damaged; name another folder with --out") from None
+        if version != FORMAT:
+            raise RecordError(
+                f"{folder} has report format {version}, this robusteval writes {FORMAT}; name another folder with --out"
+            )
+        return dict(run)
+
+    def has(self, cell: str) -> bool:
+        """Whether the cell is finished."""
+        return self._cell(cell).exists()
+
+    def has_shard(self, cell: str, shard: int) -> bool:
+        """Whether that shard of an unfinished cell is stored."""
+        return self._shard(cell, shard).exists()
+
+    def write_shard(self, cell: str, shard: int, frame: pd.DataFrame, facts: Facts) -> None:
+        """Store one shard of a cell."""
+        files.write_frame(self._shard(cell, shard), frame, _as_json(facts))
+
+    def finish(self, cell: str, shards: int) -> None:
+        """Join the shards of a cell, in order, into its one file; what a crash left behind is cleared."""
+        if not self.has(cell):
+            self._join(cell, shards)
+        shutil.rmtree(self._shard(cell, 0).parent, ignore_errors=True)
+        with suppress(OSError):  # other cells still have shards there
+            (self.folder / "shards").rmdir()
+
+    def _join(self, cell: str, shards: int) -> None:
+        parts = [files.read_frame(self._shard(cell, shard)) for shard in range(shards)]
+        facts = sum((_from_json(facts) for _, facts in parts), Facts())
+        frame = pd.concat([frame for frame, _ in parts], ignore_index=True)
+        files.write_frame(self._cell(cell), frame, _as_json(facts))
+
+    def read(self, cell: str) -> tuple[pd.DataFrame, Facts]:
+        """The rows of a finished cell."""
+        frame, facts = files.read_frame(self._cell(cell))
+        return frame, _from_json(facts)
+
+    def write_examples(self, cell: str, examples: Mapping[str, Tensor]) -> None:
+        """Store a few images of a cell."""
+        payload = safetensors.torch.save({name: tensor.contiguous().cpu() for name, tensor in examples.items()})
+        files.write(self.folder / "examples" / f"{cell[:ID_LENGTH]}.safetensors", lambda file: file.write(payload))
+
+    def write_table(self, name: str, frame: pd.DataFrame, csv: bool = False) -> None:
+        """Write one of the record's own tables, as CSV too where asked."""
+        files.write_frame(self.folder / f"{name}.parquet", frame)
+        if csv:
+            files.write_text(self.folder / f"{name}.csv", frame.to_csv(index=False))
+
+    def read_table(self, name: str) -> pd.DataFrame:
+        """Read one of the record's own tables."""
+        return files.read_frame(self.folder / f"{name}.parquet")[0]
+
+    def _cell(self, cell: str) -> Path:
+        return self.folder / "samples" / f"{cell[:ID_LENGTH]}.parquet"
+
+    def _shard(self, cell: str, shard: int) -> Path:
+        return self.folder / "shards" / cell[:ID_LENGTH] / f"{shard:06d}.parquet"
+
+
+def _as_json(facts: Facts) -> dict[str, Any]:
+    return {"forwards": facts.forwards, "backwards": facts.backwards, "flags": list(facts.flags)}
+
+
+def _from_json(facts: Mapping[str, Any]) -> Facts:
+    return Facts(facts["forwards"], facts["backwards"], tuple(facts["flags"]))

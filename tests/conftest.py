@@ -1,0 +1,15 @@
+"""Fixtures that every room's tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("ROBUSTEVAL_SHARED_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"the shared data are not on this machine (looked in {folder})")
+    return folder
