@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
+from tqdm import tqdm
 
 from robusteval.core.errors import DataError, require
 from robusteval.data.places import reading
@@ -35,7 +36,8 @@ def decoded(pictures: Iterable[tuple[str, bytes]], count: int, size: int | None 
     require(size is None or size >= 1, "size", "must be at least 1", size)
     images: NDArray[np.uint8] = np.empty((0, 1, 0, 0), np.uint8)
     first, queue = "", iter(pictures)
-    with ThreadPoolExecutor() as pool:
+    bar = tqdm(total=count, desc="decode", unit="image", disable=None, delay=2, leave=False)
+    with ThreadPoolExecutor() as pool, bar:
         for start in range(0, count, _AT_ONCE):
             some = list(islice(queue, min(_AT_ONCE, count - start)))
             for row, pixels in enumerate(pool.map(partial(_pixels, size=size), some), start):
@@ -46,6 +48,7 @@ def decoded(pictures: Iterable[tuple[str, bytes]], count: int, size: int | None 
                 if len(pixels) > images.shape[1]:
                     images = np.repeat(images, 3, axis=1)  # grey so far, colour from here on
                 images[row] = pixels
+            bar.update(len(some))
     return torch.from_numpy(images)
 
 
