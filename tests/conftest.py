@@ -1,9 +1,13 @@
-"""Fixtures that every room's tests share."""
+"""What every room's tests share."""
 
 import os
 from pathlib import Path
 
 import pytest
+import torch
+
+# Tests work on small tensors, where a second thread costs more than it brings.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -49,15 +49,13 @@ class Component:
         """Make the component a parsed spec describes.
 
         Raises:
-            SpecError: a parameter is unknown, missing, given twice or of the wrong type.
+            SpecError: a parameter is unknown, missing or of the wrong type.
         """
         hints, known = typing.get_type_hints(cls), {field.name: field for field in fields(cls)}
         given: dict[str, Any] = {}
         for key, value in spec.arguments:
             if key not in known:
                 raise SpecError(f"spec '{spec}': {cls.name} has no parameter {key!r}; {_parameters(key, known)}")
-            if key in given:
-                raise SpecError(f"spec '{spec}': parameter {key!r} is given twice")
             given[key] = _coerced(spec, key, value, hints[key])
         missing = [key for key, field in known.items() if key not in given and field.default is MISSING]
         if missing:
@@ -117,7 +115,8 @@ class Registry(Generic[C]):
         parsed = Spec.parse(str(spec))
         cls = self.classes.get(parsed.provider or parsed.name)
         if cls is None or issubclass(cls, Provider) is (parsed.provider is None):
-            raise SpecError(f"unknown {self.kind} '{parsed}': {nearest(str(parsed), self._choices())}")
+            word = f"{parsed.provider}:NAME" if parsed.provider else parsed.name
+            raise SpecError(f"unknown {self.kind} '{parsed}': {nearest(word, self._choices())}")
         if issubclass(cls, Provider):
             return cls(parsed.name, parsed.arguments)
         return cls.from_spec(parsed)
@@ -154,13 +153,21 @@ def _parameters(key: str, known: Mapping[str, object]) -> str:
 
 def _coerced(spec: Spec, key: str, value: Any, hint: Any) -> Any:
     """Check one literal against its field's annotation; whole numbers fit where a float is asked."""
-    for option in typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,):
+    # `Literal[...] | None` is a typing.Union, `float | None` a types.UnionType.
+    options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+    for option in options:
         fits, result = _fitted(value, option)
         if fits:
             return result
-    words = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
-    wanted = " or ".join(repr(word) for word in words) or getattr(hint, "__name__", str(hint))
+    wanted = " or ".join(_words(option) for option in options)
     raise SpecError(f"spec '{spec}': {key} must be {wanted}, not {value!r}")
+
+
+def _words(option: Any) -> str:
+    """An annotation as errors say it."""
+    if typing.get_origin(option) is Literal:
+        return " or ".join(repr(word) for word in typing.get_args(option))
+    return "None" if option is types.NoneType else option.__name__ if inspect.isclass(option) else str(option)
 
 
 def _fitted(value: Any, option: Any) -> tuple[bool, Any]:

@@ -1,7 +1,9 @@
 """Suites and recipes: TOML files found by name or path, checked by pydantic; errors name the line."""
 
+import re
 import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +41,7 @@ def read(path: Path, model: type[Model], extra: Mapping[str, Any] | None = None)
         InputError: the file does not parse or does not fit; the line is named.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
@@ -48,7 +50,7 @@ def read(path: Path, model: type[Model], extra: Mapping[str, Any] | None = None)
     try:
         return model.model_validate({**values, **(extra or {})})
     except ValidationError as error:
-        raise InputError(_explained(path, text, model, error)) from None
+        raise InputError(_explained(path, text, model, error, extra or {})) from None
 
 
 def line_of(text: str, part: str) -> int:
@@ -56,15 +58,27 @@ def line_of(text: str, part: str) -> int:
     return next((number for number, line in enumerate(text.splitlines(), 1) if part and part in line), 1)
 
 
-def _explained(path: Path, text: str, model: type[BaseModel], error: ValidationError) -> str:
+def _explained(path: Path, text: str, model: type[BaseModel], error: ValidationError, extra: Mapping[str, Any]) -> str:
     fault = error.errors()[0]
-    keys = [part for part in fault["loc"] if isinstance(part, str)]
-    present = next((key for key in reversed(keys) if key in text), "")
     place = ".".join(str(part) for part in fault["loc"])
-    known = nearest(keys[-1], _keys(model)) if fault["type"] == "extra_forbidden" else f"given {fault['input']!r}"
     if fault["type"] == "missing":
         return f"{path}: {place}: is required"
-    return f"{path}, line {line_of(text, present)}: {place}: {fault['msg']}; {known}"
+    key = str(fault["loc"][-1])
+    known = nearest(key, _keys(model)) if fault["type"] == "extra_forbidden" else f"given {fault['input']!r}"
+    line = None if fault["loc"][0] in extra else _line(text, fault["loc"])
+    return f"{path}{'' if line is None else f', line {line}'}: {place}: {fault['msg']}; {known}"
+
+
+def _line(text: str, place: tuple[str | int, ...]) -> int | None:
+    """The line, from 1, of the key at a place such as ("views", 1, "samples"), as far as the text has it."""
+    lines, line = text.splitlines(), None
+    for key, number in pairwise((*place, 0)):
+        pattern = re.compile(rf"""[^#]*(?<![\w-])["']?{re.escape(str(key))}["']?\s*(=|\.|\])""")
+        found = [at for at, content in enumerate(lines, 1) if at >= (line or 1) and pattern.match(content)]
+        if isinstance(key, str) and found:
+            # A table of an array is the header of that number; an array in brackets is on one line.
+            line = found[number] if isinstance(number, int) and number < len(found) else found[0]
+    return line
 
 
 def _keys(model: type[BaseModel]) -> set[str]:

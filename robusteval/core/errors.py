@@ -47,6 +47,8 @@ def nearest(value: str, choices: Iterable[str]) -> str:
     'choose from contrast, fog'
     """
     known = sorted(choices)
+    if not known:
+        return "there is none to choose from"
     close = difflib.get_close_matches(value, known, n=2, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(name) for name in close) + "?"

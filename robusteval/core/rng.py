@@ -43,7 +43,8 @@ class Stream:
     def words(self, ids: Tensor, count: int, draw: int | Tensor = 0) -> Tensor:
         """Raw 64-bit words, [n, count] int64."""
         start = _mixed(_mixed(ids.to(torch.int64) * _GOLDEN + _FIRST) ^ self.key)
-        start = _mixed(start + (draw + 1) * _SECOND)
+        # As a tensor, so that the product wraps: Python's integers would grow beyond 64 bits.
+        start = _mixed(start + (torch.as_tensor(draw, device=ids.device) + 1) * _SECOND)
         counter = torch.arange(1, count + 1, dtype=torch.int64, device=ids.device) * _GOLDEN
         return _mixed(start[:, None] + counter)
 

@@ -6,6 +6,8 @@ literals. Nothing is evaluated: the text is parsed to a syntax tree and only the
 
 import ast
 import re
+import sys
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -15,6 +17,7 @@ from robusteval.core.errors import SpecError
 _SHAPE = re.compile(
     r"(?:(?P<provider>[A-Za-z_][\w-]*):)?(?P<name>[A-Za-z_][\w.\-]*)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL
 )
+_PIECE = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|.""", re.DOTALL)  # a quoted text, or one character
 
 
 class Quotient(float):
@@ -79,54 +82,69 @@ def split(text: str) -> list[str]:
     >>> split("erm, mixup(alpha=0.2, mode='a,b')")
     ['erm', "mixup(alpha=0.2, mode='a,b')"]
     """
-    parts, depth, quote = [""], 0, ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif character in "([":
-            depth += 1
-        elif character in ")]":
-            depth -= 1
-        elif character == "," and depth == 0:
+    parts, depth = [""], 0
+    for piece in _PIECE.findall(text):
+        depth += (piece in "([") - (piece in ")]")
+        if piece == "," and depth == 0:
             parts.append("")
-            continue
-        parts[-1] += character
+        else:
+            parts[-1] += piece
     return [part.strip() for part in parts if part.strip()]
 
 
 def _arguments(text: str, inside: str) -> tuple[tuple[str, Any], ...]:
+    source = f"f({inside})"
     try:
-        call = ast.parse(f"f({inside})", mode="eval").body
+        with warnings.catch_warnings():
+            # What Python thinks of an odd escape concerns code, and a spec is data.
+            warnings.simplefilter("ignore")
+            call = ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise SpecError(f"spec {text!r}: the part in brackets must read key=value, key=value") from None
-    if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
+        call = None
+    # In `pgd(eps=1)(steps=2)` and its like the outer call is not the one that was opened here.
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise SpecError(f"spec {text!r}: the part in brackets must read key=value, key=value")
+    if call.args or any(keyword.arg is None for keyword in call.keywords):
         raise SpecError(f"spec {text!r}: every argument needs its name, as in name(key=value)")
-    return tuple((str(keyword.arg), _literal(text, keyword.value)) for keyword in call.keywords)
+    keys = [str(keyword.arg) for keyword in call.keywords]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise SpecError(f"spec {text!r}: parameter {key!r} is given twice")
+    values = [_literal(text, source, keyword.value) for keyword in call.keywords]
+    return tuple(zip(keys, values, strict=True))
 
 
-def _literal(text: str, node: ast.expr) -> Any:
+def _literal(text: str, source: str, node: ast.expr) -> Any:
     match node:
-        case ast.Constant(value=bool() | int() | float() | str() | None):
+        case ast.Constant(value=bool() | str() | None):
             return node.value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-            return -number
         case ast.Tuple(elts=items) | ast.List(elts=items):
-            return tuple(_literal(text, item) for item in items)
-        case ast.BinOp(left=left, op=ast.Div(), right=right) if (parts := _quotient(left, right)) is not None:
-            return Quotient(*parts)
+            return tuple(_literal(text, source, item) for item in items)
+        case ast.BinOp(left=left, op=ast.Div(), right=right) if (quotient := _quotient(left, right)) is not None:
+            return quotient
         case ast.Name(id="true" | "false" | "none" as word):
             raise SpecError(f"spec {text!r}: write {word.capitalize()} with a capital letter")
         case ast.Name(id=word):
             raise SpecError(f"spec {text!r}: text needs quotes, as in '{word}'")
-        case _:
-            allowed = "a number, quotient, string, True, False, None or tuple"
-            raise SpecError(f"spec {text!r}: {ast.unparse(node)!r} is not {allowed}")
+    number = _number(node)
+    if number is None:
+        allowed = "a number, quotient, string, True, False, None or tuple"
+        raise SpecError(f"spec {text!r}: {ast.get_source_segment(source, node)!r} is not {allowed}")
+    return number
 
 
-def _quotient(left: ast.expr, right: ast.expr) -> tuple[str, str] | None:
-    parts = [ast.unparse(node) for node in (left, right)]
-    if any(re.fullmatch(r"-?\d+(\.\d*)?(e-?\d+)?", part) is None for part in parts) or float(parts[1]) == 0:
+def _number(node: ast.expr) -> int | float | None:
+    """The number that a syntax tree is, if it is one and a float can hold it: inf has no literal to be written as."""
+    negative = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+    inner = node.operand if isinstance(node, ast.UnaryOp) and negative else node
+    value = inner.value if isinstance(inner, ast.Constant) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > sys.float_info.max:
         return None
-    return parts[0], parts[1]
+    return -value if negative else value
+
+
+def _quotient(left: ast.expr, right: ast.expr) -> Quotient | None:
+    numerator, denominator = _number(left), _number(right)
+    if numerator is None or not denominator or abs(numerator / denominator) > sys.float_info.max:
+        return None
+    return Quotient(ast.unparse(left), ast.unparse(right))

@@ -10,9 +10,11 @@ def classification(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.flo
     """Logits [n, k] and labels [n] as arrays.
 
     Raises:
-        InputError: shapes do not fit, there is no sample, a logit is not finite, or a label is not a class.
+        InputError: types or shapes do not fit, there is no sample, a logit is not finite, or a label is not a class.
     """
     scores, classes = np.asarray(logits), np.asarray(labels)
+    require(scores.dtype.kind in "fiu", "logits", "must be an array of numbers", str(scores.dtype))
+    require(classes.dtype.kind in "iu", "labels", "must be an array of integers", str(classes.dtype))
     require(scores.ndim == 2 and len(scores) > 0, "logits", "must have shape [n, k] with n >= 1", scores.shape)
     require(classes.shape == scores.shape[:1], "labels", f"must have shape [{len(scores)}]", classes.shape)
     require(bool(np.isfinite(scores).all()), "logits", "must be finite", "nan or inf")

@@ -1,0 +1,69 @@
+"""What every corruption keeps (DESIGN 8)."""
+
+import pytest
+import torch
+
+from robusteval.core.errors import InputError
+from robusteval.core.rng import Stream
+from robusteval.corruptions import CORRUPTIONS
+from robusteval.data import DATA
+
+RNG = Stream.seeded(3)
+CLOTHES = DATA.parse("fashion-mnist").split("test").first(64).batch()
+INPUTS = {
+    "grey": CLOTHES.x,
+    "colour": torch.stack([CLOTHES.x[:, 0], CLOTHES.x[:, 0].flip(2), CLOTHES.x[:, 0].roll(1, 0)], dim=1),
+    "8x8": CLOTHES.x[..., 8:16, 8:16],
+}
+
+
+@pytest.fixture(params=CORRUPTIONS.classes)
+def corruption(request):
+    return CORRUPTIONS.parse(request.param)
+
+
+@pytest.fixture(params=INPUTS)
+def x(request):
+    return INPUTS[request.param].clone()
+
+
+def test_images_stay_images(corruption, x):
+    before = x.clone()
+    for severity in range(1, corruption.severities + 1):
+        changed = corruption(x, severity, CLOTHES.ids, RNG)
+        assert changed.shape == x.shape
+        assert changed.dtype == torch.float32
+        assert ((changed >= 0) & (changed <= 1)).all()
+        assert torch.equal(changed, (changed * 255).round() / 255)
+        assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("severity", [1, -1])
+def test_the_same_bits_in_any_batch_and_order(corruption, x, severity):
+    severity %= corruption.severities + 1
+    whole = corruption(x, severity, CLOTHES.ids, RNG)
+    assert torch.equal(corruption(x, severity, CLOTHES.ids, RNG), whole)
+    for size in (1, 7):
+        pairs = zip(x.split(size), CLOTHES.ids.split(size), strict=True)
+        assert torch.equal(torch.cat([corruption(part, severity, ids, RNG) for part, ids in pairs]), whole)
+    order = Stream.seeded(0).permutation(torch.tensor([0]), 64)[0]
+    assert torch.equal(corruption(x[order], severity, CLOTHES.ids[order], RNG), whole[order])
+
+
+def test_severity_rises(corruption):
+    severities = range(1, corruption.severities + 1)
+    changes = [(corruption(CLOTHES.x, each, CLOTHES.ids, RNG) - CLOTHES.x).abs().mean().item() for each in severities]
+    assert changes[0] > 0
+    if corruption.ordered:
+        assert changes == sorted(set(changes))
+
+
+def test_other_severities_are_refused(corruption):
+    for severity in (0, corruption.severities + 1):
+        with pytest.raises(InputError, match=rf"severity={severity}: must be in 1\.\.{corruption.severities}"):
+            corruption(CLOTHES.x, severity, CLOTHES.ids, RNG)
+
+
+def test_every_family_has_as_many_severities(corruption):
+    assert {len(constants) for constants in corruption.families.values()} == {corruption.severities}
+    assert corruption.severities in (1, 5)

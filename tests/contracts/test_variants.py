@@ -1,0 +1,84 @@
+"""What every training variant keeps (DESIGN 2)."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from robusteval.core.rng import Stream
+from robusteval.data import DATA
+from robusteval.models import ARCHITECTURES
+from robusteval.models.classifier import Classifier
+from robusteval.variants import VARIANTS, InputMixer
+
+TRAIN = DATA.parse("digits").split("train").first(64)
+BATCH = TRAIN.batch(slice(16))
+RNG = Stream.seeded(0).stream("step", 0)
+CLASSES = 10
+
+
+@pytest.fixture(params=VARIANTS.classes)
+def variant(request):
+    return VARIANTS.parse(request.param).prepared(TRAIN, seed=0)
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    return Classifier(ARCHITECTURES.parse("small-cnn").initialised(TRAIN.shape, CLASSES)).train()
+
+
+def test_the_loss_is_a_finite_scalar_with_a_gradient(variant, model):
+    loss = variant.loss(model, BATCH, CLASSES, RNG)
+    assert loss.shape == ()
+    assert loss.isfinite()
+    loss.backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters())
+    assert any((weight.grad != 0).any() for weight in model.parameters())
+
+
+def test_the_same_numbers_give_the_same_loss(variant, model):
+    losses = [variant.loss(copy.deepcopy(model), BATCH, CLASSES, RNG).item() for _ in range(2)]
+    assert losses[0] == losses[1]
+
+
+def test_what_it_is_given_stays_as_it_was(variant, model):
+    before = [tensor.clone() for tensor in BATCH]
+    state, generator = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    variant.loss(model, BATCH, CLASSES, RNG)
+    assert all(torch.equal(*pair) for pair in zip(BATCH, before, strict=True))
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert model.training
+    assert all(weight.grad is None for weight in model.parameters())
+    normalised = {
+        f"{path}.{name}"
+        for path, module in model.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+        for name, _ in module.named_buffers()
+    }
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, state[name])}
+    assert changed <= normalised
+    counts = {model.state_dict()[name].item() for name in normalised if name.endswith("num_batches_tracked")}
+    assert len(counts) == 1  # all layers saw the same passes: at most those that the loss itself is made of
+
+
+def test_in_evaluation_mode_no_buffer_moves(variant, model):
+    state = copy.deepcopy(model.eval().state_dict())
+    variant.loss(model, BATCH, CLASSES, RNG)
+    assert not model.training
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+
+
+def test_mixed_targets_are_distributions(variant):
+    if not isinstance(variant, InputMixer):
+        pytest.skip("it mixes no inputs")
+    mixed = variant.mix(BATCH, CLASSES, RNG)
+    assert mixed.x.shape == BATCH.x.shape
+    assert mixed.targets.shape == (len(BATCH.y), CLASSES)
+    assert mixed.weights.shape == BATCH.y.shape
+    assert mixed.x.min() >= 0
+    assert mixed.x.max() <= 1
+    assert mixed.targets.min() >= 0
+    torch.testing.assert_close(mixed.targets.sum(dim=1), torch.ones(len(BATCH.y)))
+    assert (mixed.weights >= 0).all()
+    assert mixed.weights.sum() > 0

@@ -1,0 +1,83 @@
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from robusteval.core.errors import InputError, SpecError
+from robusteval.core.rng import Stream
+from robusteval.corruptions import CORRUPTIONS, Corruption
+from robusteval.corruptions.corruption import Families
+
+RNG = Stream.seeded(0)
+IDS = torch.arange(4)
+GREY = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+# make_cifar_c.py of github.com/hendrycks/robustness, severity 1 to 5
+CIFAR_C = {
+    "contrast": (0.75, 0.5, 0.4, 0.3, 0.15),
+    "fog": ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75)),
+    "gaussian-noise": (0.04, 0.06, 0.08, 0.09, 0.10),
+}
+
+
+@pytest.mark.parametrize("name", CIFAR_C)
+def test_constants_are_the_originals(name):
+    assert CORRUPTIONS.classes[name].families["cifar"] == CIFAR_C[name]
+    assert CORRUPTIONS.parse(name).severities == 5
+
+
+@dataclass(frozen=True)
+class Recorder(Corruption):
+    """Shows what the author's hole is given, and returns what a test asks for."""
+
+    name: ClassVar[str] = "recorder"
+    families: ClassVar[Families] = {"cifar": (0.0, 0.5), "own": (0.25, 0.75)}
+
+    def corrupt(self, x: Tensor, severity: int, ids: Tensor, rng: Stream) -> Tensor:
+        assert x.dtype == torch.float64
+        assert x.shape[1] == 3
+        assert torch.equal(x * 255, (x * 255).round())
+        assert rng == RNG.stream("corruption", "recorder", severity)
+        shift = torch.tensor([0.0, 1 / 255, 1.9 / 255], dtype=torch.float64)[:, None, None]
+        return x + shift + self.constants(x, severity)[0]
+
+
+def test_the_result_is_cut_to_bytes_and_the_box():
+    x = torch.full((1, 3, 8, 8), 100.4 / 255)
+    assert Recorder()(x, 1, IDS[:1], RNG).mul(255)[0, :, 0, 0].tolist() == [100, 101, 101]
+    assert Recorder()(x, 2, IDS[:1], RNG).mul(255)[0, :, 0, 0].tolist() == [227, 228, 229]
+    assert Recorder()(torch.ones(1, 3, 8, 8), 2, IDS[:1], RNG).unique().tolist() == [1]
+
+
+@pytest.mark.parametrize("name", CIFAR_C)
+@pytest.mark.parametrize("severity", [1, 5])
+def test_grey_is_the_average_of_three_channels(name, severity):
+    corruption = CORRUPTIONS.parse(name)
+    colour = corruption(GREY.repeat(1, 3, 1, 1), severity, IDS, RNG).mul(255).round()
+    grey = corruption(GREY, severity, IDS, RNG).mul(255).round()
+    assert torch.equal(grey, colour.double().mean(dim=1, keepdim=True).round().float())
+
+
+@pytest.mark.parametrize("severity", [0, 6, -1])
+@pytest.mark.parametrize("name", CIFAR_C)
+def test_only_five_severities(name, severity):
+    with pytest.raises(InputError, match=rf"^severity={severity}: must be in 1\.\.5$"):
+        CORRUPTIONS.parse(name)(GREY, severity, IDS, RNG)
+
+
+@pytest.mark.parametrize("name", CIFAR_C)
+@pytest.mark.parametrize("shape", [(1, 41, 41), (3, 64, 64), (3, 32, 41)])
+def test_larger_images_need_a_named_family(name, shape):
+    x, ids = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)), IDS[:2]
+    with pytest.raises(SpecError, match=f"^{name} has no constants for images of {max(shape)} px: name one of its fam"):
+        CORRUPTIONS.parse(name)(x, 1, ids, RNG)
+    assert CORRUPTIONS.parse(f"{name}(family='cifar')")(x, 1, ids, RNG).shape == x.shape
+
+
+def test_the_family_is_known_and_counts():
+    with pytest.raises(SpecError, match=r"^fog has no family 'cifra': did you mean 'cifar'\?$"):
+        CORRUPTIONS.parse("fog(family='cifra')")
+    x = torch.zeros(1, 3, 8, 8)
+    assert Recorder("own")(x, 2, IDS[:1], RNG)[0, 0, 0, 0].mul(255) == 191
+    assert Recorder()(x, 2, IDS[:1], RNG)[0, 0, 0, 0].mul(255) == 127

@@ -1,0 +1,41 @@
+import pytest
+from pydantic import ValidationError
+
+from robusteval.core import config
+from robusteval.training import Recipe
+
+SMALL = {"epochs": 3, "batch_size": 100, "lr": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 1),
+        ("lr", 0),
+        ("momentum", 1),
+        ("weight_decay", -1),
+        ("schedule", "cosin"),
+        ("validation", -1),
+        ("epoch", 3),
+    ],
+)
+def test_a_value_outside_its_rule_is_refused(key, value):
+    with pytest.raises(ValidationError, match=key):
+        Recipe(**{**SMALL, key: value})
+
+
+def test_the_settings_count_whole_batches():
+    settings = Recipe(**SMALL, momentum=0).settings(250)
+    assert (settings.epochs, settings.steps_per_epoch, settings.steps) == (3, 2, 6)
+    assert (settings.lr, settings.nesterov, settings.schedule) == (0.1, False, "one-cycle")
+
+
+def test_the_card_reads_back():
+    recipe = Recipe(**SMALL, schedule="cosine", augment=False, validation=10)
+    assert Recipe(**recipe.card()) == recipe
+
+
+@pytest.mark.parametrize("path", sorted((config.suites() / "train").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_packaged_recipes_fit(path):
+    assert config.read(path, Recipe).epochs >= 1
