@@ -1,5 +1,7 @@
 """The verbs, gathered."""
 
+from typing import cast
+
 import typer
 
 from robusteval import __version__
@@ -8,10 +10,13 @@ from robusteval.cli.list import list_components
 from robusteval.cli.report import report
 from robusteval.cli.train import train
 
+Abort = typer.Abort
+# Of click, which later versions of typer hold inside.
+UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
+
 app = typer.Typer(
     name="robusteval",
     help="Is this model robust, is it calibrated, and did it get worse?",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -25,14 +30,16 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _main(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
-app.command("train")(train)
-app.command("eval")(evaluate)
-app.command("report")(report)
-app.command("list")(list_components)
+app.command("train", short_help="Train checkpoints, one file per variant and seed.")(train)
+app.command("eval", short_help="Measure checkpoints with a suite into a report.")(evaluate)
+app.command("report", short_help="Print the table of a report and write it again.")(report)
+app.command("list", short_help="List attacks, corruptions, metrics, data sets, ...")(list_components)

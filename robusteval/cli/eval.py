@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robusteval.cli import options
-from robusteval.core.errors import InputError
+from robusteval.core.errors import InputError, require
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from robusteval.engine.executor import Executor
     from robusteval.engine.sources import ModelSource
     from robusteval.engine.suite import Suite
@@ -59,6 +61,11 @@ def evaluate(
     run = Run(chosen, sources, settings, _executor(executor, workers, settings.device), wanted)
     metrics = run.into(folder, options.note)
     show(folder, metrics)
+    for source in sources:
+        if source.description is not None and source.description.mean is None:
+            options.note(
+                f"{source.path}: no mean and std were given, so its network got the images as they are in [0, 1]"
+            )
     if metrics["error"].notna().any():
         sys.exit(1)
 
@@ -66,14 +73,19 @@ def evaluate(
 def _checkpoints(named: list[str] | None, suite: "Suite") -> list[Path]:
     if named:
         return options.checkpoints(named)
-    found = [path for pattern in suite.checkpoints for path in sorted(Path().glob(pattern))]
+    found = [path for pattern in map(Path, suite.checkpoints) for path in sorted(_matching(pattern))]
     if not found:
         patterns = ", ".join(suite.checkpoints) or "none"
         raise InputError(
             f"no checkpoint is named, and the suite {suite.name!r} finds none of its own below {Path.cwd()} "
             f"({patterns}): name one, as in robusteval eval model.safetensors"
         )
-    return found
+    return list(dict.fromkeys(found))
+
+
+def _matching(pattern: Path) -> "Iterator[Path]":
+    """The files of a pattern below the working directory, or of an absolute one."""
+    return Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
 
 
 def _sources(paths: list[Path], given: "Description", trust_pickle: bool) -> "list[ModelSource]":
@@ -84,8 +96,6 @@ def _sources(paths: list[Path], given: "Description", trust_pickle: bool) -> "li
     sources = []
     for path, label in zip(paths, labels(paths), strict=True):
         described = describe(path, given, trust_pickle)
-        if described.mean is None:
-            options.note(f"{path}: no mean and std are given, so the network gets the images as they are in [0, 1]")
         spec = DATA.parse(described.data or "").spec
         sources.append(ModelSource(label, DataSource(spec), path, described, trust_pickle))
     return sources
@@ -97,4 +107,7 @@ def _executor(name: str | None, workers: int | None, device: str) -> "Executor":
 
     if name is None:
         name = "serial" if (workers or default_workers(device)) == 1 else "processes"
-    return EXECUTORS.parse(f"processes(workers={workers})" if name == "processes" else name)
+    if name == "processes":
+        return EXECUTORS.parse(f"processes(workers={workers})")
+    require(workers in (None, 1), "workers", f"is for --executor processes, not {name}", workers)
+    return EXECUTORS.parse(name)

@@ -1,6 +1,8 @@
 """What several verbs do with their options."""
 
+import math
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +15,7 @@ def samples(text: str | None) -> Samples | None:
     """A number of samples, or all."""
     if text is None or text == "all":
         return "all" if text else None
-    if text.isdigit() and int(text) >= 1:
+    if text.isdecimal() and int(text) >= 1:
         return int(text)
     raise InputError(f"samples={text!r}: must be a number of at least 1, or 'all'")
 
@@ -22,10 +24,11 @@ def numbers(name: str, text: str | None) -> tuple[float, ...] | None:
     """A comma list of numbers."""
     if text is None:
         return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"{name}={text!r}: must be numbers between commas, as in 0.485,0.456,0.406") from None
+    with suppress(ValueError):
+        values = tuple(float(part) for part in text.split(","))
+        if all(map(math.isfinite, values)):
+            return values
+    raise InputError(f"{name}={text!r}: must be numbers between commas, as in 0.485,0.456,0.406")
 
 
 def seeds(text: str) -> list[int]:
@@ -40,7 +43,7 @@ def batch_size(text: str) -> int | None:
     """Rows of a pass; None for the device's usual."""
     if text == "auto":
         return None
-    if text.isdigit() and int(text) >= 1:
+    if text.isdecimal() and int(text) >= 1:
         return int(text)
     raise InputError(f"batch-size={text!r}: must be a number of at least 1, or 'auto'")
 

@@ -16,7 +16,7 @@ def report(
     from robusteval.results.store import Store
 
     Store.check(folder)
-    show(folder, Store(folder).read_table("metrics"))
+    show(folder, Store(folder).read_metrics())
 
 
 def show(folder: Path, metrics: "pd.DataFrame") -> None:
@@ -24,19 +24,20 @@ def show(folder: Path, metrics: "pd.DataFrame") -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from robusteval.reporting import tables
 
     shown = tables.write(folder, metrics)
-    console = Console(soft_wrap=False)
+    console = Console(highlight=False)
     if not console.is_terminal:
         print(tables.markdown(shown, tables.notes(metrics)))
     else:
         view = Table("model", box=SIMPLE_HEAD)
         for name in shown.columns:
-            view.add_column(str(name), justify="right")
+            view.add_column(Text(str(name)), justify="right")
         for model, row in zip(shown.index, shown.to_numpy(), strict=True):
-            view.add_row(str(model), *row)
+            view.add_row(*map(Text, (str(model), *row)))
         console.print(view)
         for remark in tables.notes(metrics):
             console.print(remark, markup=False, style="dim")

@@ -1,5 +1,6 @@
 """`robusteval train`: one self-describing checkpoint per variant and seed."""
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robusteval.cli import options
-from robusteval.core.errors import CheckpointError
+from robusteval.core.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from robusteval.training import Training
@@ -43,10 +44,13 @@ def train(
         for spec in split(variant)
         for seed in options.seeds(seeds)
     ]
-    wanted = [
-        (folder / f"{slug(training.variant.spec)}-seed{training.seed}.safetensors", training) for training in trainings
-    ]
-    left = [(file, training) for file, training in wanted if not _exists(file, training)]
+    if not trainings:
+        raise InputError(f"variant={variant!r}: name at least one, as in erm,mixup(alpha=0.2)")
+    wanted = {
+        folder / f"{slug(training.variant.spec)}-seed{training.seed}.safetensors": training for training in trainings
+    }
+    _check_writable(folder)
+    left = [(file, training) for file, training in wanted.items() if not _exists(file, training)]
     for file, training in left:
         _run(file, training)
 
@@ -58,6 +62,13 @@ def slug(spec: str) -> str:
     'mixup-alpha=0.2-per_sample=True'
     """
     return re.sub(r"[^\w.=]+", "-", spec).strip("-")
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before hours of work, not after."""
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise InputError(f"out={str(folder)!r}: {nearest} is {'not writable' if nearest.is_dir() else 'a file'}")
 
 
 def _exists(file: Path, training: "Training") -> bool:

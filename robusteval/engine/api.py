@@ -90,7 +90,7 @@ def evaluate(
     run = Run(chosen, [source], settings, Serial(), samples)
     with tempfile.TemporaryDirectory(prefix="robusteval-") as scratch:
         folder = Path(scratch) / "report" if out is None else Path(out)
-        run.into(folder, lambda line: warnings.warn(line, RuntimeWarning, stacklevel=4))
+        run.into(folder, lambda line: warnings.warn(line, RuntimeWarning, stacklevel=5))
         return Report.read(folder)
 
 
@@ -146,7 +146,7 @@ def _name(model: Model) -> str:
 
 def _in_memory(model: Model, where: DataSource) -> ModelSource:
     """The model, checked against the data, with a card and a digest of its weights and first answers."""
-    module, name = _module(model), _name(model)
+    module, name = _module(model).cpu(), _name(model)
     split = where.load()
     logits = predict(module, split.batch(slice(0, 64)).x, 64)
     rule = f"must answer images [n, c, h, w] with logits [n, classes], at least {len(split.classes)} classes"

@@ -4,12 +4,15 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+from robusteval.core.errors import require
 from robusteval.data import Split
 from robusteval.engine.sources import ModelSource
 from robusteval.engine.suite import Samples, Suite
 from robusteval.models.checkpoint import Loaded
 from robusteval.probes import Probe
+from robusteval.results.schema import MOST_CLASSES
 from robusteval.results.store import Store
 
 SHARD = 1000
@@ -33,6 +36,11 @@ class Settings:
     threads: int = 1
     batch_size: int | None = None
     keep_logits: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.device in ("cpu", "cuda"), "device", "must be 'cpu' or 'cuda'", self.device)
+        require(self.threads >= 1, "threads", "must be at least 1", self.threads)
+        require(self.batch_size is None or self.batch_size >= 1, "batch_size", "must be at least 1", self.batch_size)
 
     @property
     def rows(self) -> int:
@@ -109,12 +117,17 @@ def cells(
 
 
 def missing(planned: Sequence[Cell], store: Store) -> Iterator[Task]:
-    """The tasks whose results the store does not hold; equal cells are worked once."""
-    seen = set()
-    for cell in planned:
-        if cell.key not in seen and not store.has(cell.key):
-            yield from (Task(cell, shard) for shard in range(cell.shards) if not store.has_shard(cell.key, shard))
-        seen.add(cell.key)
+    """The tasks whose results the store does not hold; equal cells are worked once.
+
+    They come view by view and shard by shard, so that a changed batch serves every model.
+    """
+    distinct = {cell.key: cell for cell in reversed(planned)}
+    fresh = [cell for cell in planned if distinct[cell.key] is cell and not store.has(cell.key)]
+    for _, group in groupby(fresh, key=lambda cell: cell.probe):
+        tasks = [Task(cell, shard) for cell in group for shard in range(cell.shards)]
+        for task in sorted(tasks, key=lambda task: task.shard):
+            if not store.has_shard(task.cell.key, task.shard):
+                yield task
 
 
 def _key(loaded: Loaded, subset: str, probe: Probe, settings: Settings) -> str:
@@ -127,4 +140,6 @@ def _key(loaded: Loaded, subset: str, probe: Probe, settings: Settings) -> str:
         "seed": settings.seed,
         "numerics": settings.numerics,
     }
+    if settings.keep_logits and len(loaded.card.classes) > MOST_CLASSES:
+        parts["logits"] = "kept"  # rows stored without them do not serve
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -2,10 +2,12 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from typing import ClassVar
@@ -46,8 +48,14 @@ class Processes(Executor):
         number = context.Value("i", 0)
         pool = ProcessPoolExecutor(count, context, _begin, (settings, store, number))
         try:
-            for future in as_completed([pool.submit(_attempt, task) for task in tasks]):
+            with _uninterrupted():
+                futures = [pool.submit(_attempt, task) for task in tasks]
+            for future in as_completed(futures):
                 yield future.result()
+        except KeyboardInterrupt:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
         except BrokenProcessPool:
             raise RecordError(
                 "a worker died, perhaps for lack of memory; finished shards are kept: run the same command again, "
@@ -60,6 +68,16 @@ class Processes(Executor):
 def default_workers(device: str) -> int:
     """One per GPU, else one per core of this process."""
     return torch.cuda.device_count() if device == "cuda" else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Processes started inside never see Ctrl-C: the parent does, a moment later, and ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(settings: Settings, store: Store, number: "Synchronized[int]") -> None:

@@ -83,7 +83,7 @@ class Run:
         for cell in planned:
             if left[cell.key] == 0:
                 store.finish(cell.key, cell.shards)
-        errors: dict[str, str] = {}
+        errors: dict[str, tuple[int, str]] = {}
         timings = _Timings(store, self.settings)
         with tqdm(total=len(tasks), unit="shard", disable=None, delay=2) as bar:
             for outcome in self.executor.run(tasks, self.settings, store):
@@ -92,14 +92,15 @@ class Run:
                 bar.set_postfix_str(f"{cell.source.label} {cell.probe.spec}", refresh=False)
                 left[cell.key] -= 1
                 if outcome.error is not None:
-                    errors[cell.key] = outcome.error
+                    # The first shard speaks for the cell, whichever ended first.
+                    errors[cell.key] = min(errors.get(cell.key, (cell.shards, "")), (outcome.task.shard, outcome.error))
                     with tqdm.external_write_mode():
                         warn(f"{cell.source.label}, {cell.probe.spec}: {outcome.trace or outcome.error}")
                 elif left[cell.key] == 0 and cell.key not in errors:
                     store.finish(cell.key, cell.shards)
                 timings.add(outcome)
         timings.write()
-        return errors
+        return {key: error for key, (_, error) in errors.items()}
 
     def _provenance(self, planned: Sequence[Cell]) -> dict[str, Any]:
         packages = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "safetensors")

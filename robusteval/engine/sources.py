@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
 from robusteval.data import DATA, Split
-from robusteval.models.checkpoint import Card, Loaded
+from robusteval.models.checkpoint import Loaded
 from robusteval.models.foreign import Description
 from robusteval.models.loading import load
 
@@ -52,19 +50,14 @@ class ModelSource:
         return load(self.path, self.description, split.shape, split.classes, self.trust_pickle)
 
 
-def in_memory(model: nn.Module, digest: str, split: Split) -> Loaded:
-    """A model that exists already, with a card that says what data it meets."""
-    card = Card(architecture=f"python:{type(model).__name__}", classes=split.classes, shape=split.shape)
-    return Loaded(model, card, digest)
-
-
 def labels(paths: list[Path]) -> list[str]:
-    """The files' stems; with as many folders in front as it takes to tell them apart.
+    """The files' stems; with as many folders in front as it takes to tell them apart, or with their suffixes.
 
-    >>> labels([Path("a/x.pt"), Path("b/x.pt"), Path("b/y.pt")])
-    ['a/x', 'b/x', 'y']
+    >>> labels([Path("a/x.pt"), Path("b/x.pt"), Path("b/y.pt"), Path("c/z.pt"), Path("c/z.th")])
+    ['a/x', 'b/x', 'y', 'z.pt', 'z.th']
     """
-    names = [path.resolve().with_suffix("").parts for path in paths]
+    stems = [path.with_suffix("") for path in paths]
+    names = [(path if stems.count(stem) > 1 else stem).parts for path, stem in zip(paths, stems, strict=True)]
     depth = [1] * len(names)
     while True:
         shown = ["/".join(name[-count:]) for name, count in zip(names, depth, strict=True)]

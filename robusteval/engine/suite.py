@@ -78,13 +78,18 @@ def load(name: str) -> Suite:
 
 def check(suite: Suite, path: Path) -> None:
     """Parse every view of a suite; errors name the file and the line."""
-    text, seen = path.read_text(), set()
+    text, seen = path.read_text(), set[str]()
+
+    def wrong(spec: str, reason: object) -> SpecError:
+        quoted = next((mark + spec + mark for mark in "\"'" if mark + spec + mark in text), spec)
+        return SpecError(f"{path}, line {config.line_of(text, quoted)}: {reason}")
+
     for group in suite.views:
         for spec in group.specs:
             try:
                 view = parse_view(spec).spec
             except (SpecError, InputError) as error:
-                raise SpecError(f"{path}, line {config.line_of(text, spec)}: {error}") from None
+                raise wrong(spec, error) from None
             if view in seen:
-                raise SpecError(f"{path}, line {config.line_of(text, spec)}: the view {view!r} is named twice")
+                raise wrong(spec, f"the view {view!r} is named twice")
             seen.add(view)

@@ -35,9 +35,10 @@ class Summary:
         }
         if facts.flags and common["grade"] is not None:
             common["grade"] = "C"
-        return [
-            {**common, "metric": name, **found._asdict(), "n": n} for name, (found, n) in self._estimates(frame).items()
-        ]
+        estimates = self._estimates(frame)
+        if not estimates:
+            return [{**common, "error": "no sample has a finite value"}]
+        return [{**common, "metric": name, **found._asdict(), "n": n} for name, (found, n) in estimates.items()]
 
     def _estimates(self, frame: pd.DataFrame) -> dict[str, tuple[Estimate, int]]:
         found: dict[str, tuple[Estimate, int]] = {}

@@ -60,9 +60,8 @@ class Worker:
         except RobustevalError as error:
             return Outcome(task, time.perf_counter() - start, str(error))
         except Exception as error:  # noqa: BLE001 - the one place that turns a bug into a failed cell
-            return Outcome(
-                task, time.perf_counter() - start, f"{type(error).__name__}: {error}", traceback.format_exc()
-            )
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            return Outcome(task, time.perf_counter() - start, reason, traceback.format_exc())
         return Outcome(task, time.perf_counter() - start)
 
     def _run(self, task: Task) -> None:

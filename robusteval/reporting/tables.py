@@ -1,6 +1,6 @@
 """The table of a report: one row per model, clean beside robust accuracy, error bars and grades in sight."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +13,62 @@ MOST_CORRUPTIONS = 6
 
 UNRELIABLE = "upper bound, potentially unreliable"
 
+_LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+}
+
 
 def table(metrics: pd.DataFrame) -> pd.DataFrame:
     """Text cells, one row per model: accuracy (%) of every view, then ECE (%) and gamma.
 
     A value stands with the larger half of its 95% interval; a flagged one carries an exclamation mark, a failed cell
-    reads `failed`.
+    reads `failed`, one that was not measured `-`.
     """
     models = list(dict.fromkeys(metrics["model"]))
     shown = pd.DataFrame(index=pd.Index(models, name="model"))
-    accuracy = metrics[metrics["metric"].eq("accuracy") | metrics["error"].notna()]
-    views = accuracy[accuracy["kind"].isin(["clean", "attack"])]
-    for view in dict.fromkeys(views["view"]):
-        rows = views[views["view"].eq(view)]
-        shown[_titled(rows)] = _column(rows, models, percent)
-    corrupted = accuracy[accuracy["kind"].eq("corruption")]
-    names = list(dict.fromkeys(corrupted["view"]))
-    for view in names if len(names) <= MOST_CORRUPTIONS else []:
-        shown[view] = _column(corrupted[corrupted["view"].eq(view)], models, percent)
-    if len(names) > 1:
-        mean = corrupted.groupby("model")["value"].mean()
-        shown[f"mean of {len(names)} corrupted"] = [f"{100 * mean[model]:.1f}" for model in models]
-    clean = metrics[metrics["view"].eq("clean")]
-    shown["ece (%)"] = _column(clean[clean["metric"].eq("ece")], models, percent)
-    gamma = metrics[metrics["metric"].eq("gamma")]
-    for view in dict.fromkeys(gamma["view"]):
-        shown["gamma" if view == "linearity" else f"gamma, {view}"] = _column(
-            gamma[gamma["view"].eq(view)], models, "{:.3f}".format
-        )
+    accuracy = _chosen(metrics, "accuracy", ["clean", "attack", "corruption"])
+    for view, rows in _by_view(accuracy[accuracy["kind"].ne("corruption")]):
+        shown[f"{view}, quick" if rows["grade"].eq("quick").any() else view] = _column(rows, models, percent)
+    corrupted = _by_view(accuracy[accuracy["kind"].eq("corruption")])
+    if len(corrupted) <= MOST_CORRUPTIONS:
+        for view, rows in corrupted:
+            shown[view] = _column(rows, models, percent)
+    if len(corrupted) > 1:
+        parts = [rows for _, rows in corrupted]
+        shown[f"mean of {len(corrupted)} corrupted"] = [_mean(parts, model) for model in models]
+    for view, rows in _by_view(_chosen(metrics, "ece", ["clean"])):
+        shown["ece (%)" if view == "clean" else f"ece (%), {view}"] = _column(rows, models, percent)
+    for view, rows in _by_view(_chosen(metrics, "gamma", ["linearity"])):
+        shown["gamma" if view == "linearity" else f"gamma, {view}"] = _column(rows, models, "{:.3f}".format)
     return shown
 
 
 def notes(metrics: pd.DataFrame) -> list[str]:
     """What a reader must know to read the table, one sentence each."""
     sizes = metrics.groupby("view", sort=False)["n"].max()
-    kinds = metrics.drop_duplicates("view").set_index("view")["kind"]
-    counts = ", ".join(f"{n} for {', '.join(sizes.index[sizes.eq(n)])}" for n in dict.fromkeys(sizes.dropna()))
+    views = metrics.drop_duplicates("view")
+    counts = "; ".join(f"{n} for {', '.join(sizes.index[sizes.eq(n)])}" for n in dict.fromkeys(sizes.dropna()))
     lines = [
         f"Data: {', '.join(dict.fromkeys(metrics['data'].dropna()))}; samples: {counts}.",
         "Accuracy in %, ± the larger half of the 95% interval over samples (Wilson; bootstrap for ECE and gamma).",
-        "ECE: top label, 15 equal-width bins, L1, clean view. gamma: local linearity error of the loss, in nats.",
     ]
-    if kinds.eq("corruption").any():
+    if views["kind"].eq("clean").any():
+        lines.append("ECE: top label, 15 equal-width bins, L1, clean view.")
+    elif views["kind"].eq("attack").any():
+        lines.append("Clean accuracy was not measured: robust accuracy means little without it; add the view clean.")
+    if views["kind"].eq("linearity").any():
+        lines.append("gamma: local linearity error of the loss, in nats.")
+    if views["kind"].eq("corruption").any():
         lines.append(
-            "Corruptions are generated here with the constants of the data-set family, not the official files."
+            "Corruptions are generated here with the constants of the data-set family, not the official files; "
+            "their mean is over the views, unnormalised."
         )
     if metrics["grade"].eq("quick").any():
         lines.append("quick: a single or short attack; accuracy under it is an upper bound of robust accuracy.")
@@ -64,7 +76,7 @@ def notes(metrics: pd.DataFrame) -> list[str]:
     lines += [f"! {row.model}, {row.view}: {UNRELIABLE} ({row.flags})." for row in flagged.itertuples()]
     failed = metrics[metrics["error"].notna()]
     lines += [f"failed: {row.model}, {row.view}: {row.error}" for row in failed.itertuples()]
-    return lines
+    return [" ".join(line.split()) for line in lines]
 
 
 def markdown(shown: pd.DataFrame, remarks: Sequence[str]) -> str:
@@ -98,9 +110,14 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def _titled(rows: pd.DataFrame) -> str:
-    view, grades = str(rows["view"].iloc[0]), set(rows["grade"].dropna())
-    return f"{view}, quick" if "quick" in grades else view
+def _chosen(metrics: pd.DataFrame, metric: str, kinds: Iterable[str]) -> pd.DataFrame:
+    """The rows of one metric in views of some kinds, and the failures among those views."""
+    return metrics[metrics["kind"].isin(list(kinds)) & (metrics["metric"].eq(metric) | metrics["error"].notna())]
+
+
+def _by_view(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of each view, in the order of the record."""
+    return [(str(view), part) for view, part in rows.groupby("view", sort=False)]
 
 
 def _column(rows: pd.DataFrame, models: Sequence[str], shape: Callable[[float], str]) -> list[str]:
@@ -119,6 +136,14 @@ def _text(row: "pd.Series[Any] | None", shape: Callable[[float], str]) -> str:
     return f"{shape(value)} ±{shape(max(value - low, high - value))}{mark}"
 
 
+def _mean(views: Sequence[pd.DataFrame], model: str) -> str:
+    """The mean over views, where the model has a value in each of them."""
+    rows = pd.concat([view[view["model"].eq(model)] for view in views])
+    if rows["error"].notna().any():
+        return "failed"
+    return percent(float(rows["value"].mean())) if len(rows) == len(views) else "-"
+
+
 def _cells(shown: pd.DataFrame) -> list[list[str]]:
     return [
         ["model", *shown.columns],
@@ -127,6 +152,4 @@ def _cells(shown: pd.DataFrame) -> list[list[str]]:
 
 
 def _escaped(text: str) -> str:
-    for character in "\\&%$#_{}":
-        text = text.replace(character, "\\" + character) if character != "\\" else text
-    return text.replace("±", r"$\pm$")
+    return "".join(_LATEX.get(character, character) for character in text)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from robusteval.core.errors import RecordError
 
 _FACTS = b"robusteval"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
@@ -34,7 +35,7 @@ def write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+        reason = "the disk is full" if error.errno in _FULL else (error.strerror or str(error))
         raise RecordError(
             f"{path} cannot be written: {reason}; what was finished before is kept, and the same command goes on there"
         ) from None
@@ -49,7 +50,7 @@ def write_frame(path: Path, frame: pd.DataFrame, facts: dict[str, Any] | None = 
     """Write a frame as Parquet; equal frames and facts give equal bytes."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({_FACTS: json.dumps(facts or {}, sort_keys=True).encode()})
-    write(path, lambda file: pq.write_table(table, file, compression="zstd"))
+    write(path, lambda file: pq.write_table(table, file, compression="zstd", write_page_checksum=True))
 
 
 def read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -59,9 +60,11 @@ def read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         RecordError: the file is missing or damaged.
     """
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
         return table.to_pandas(), json.loads((table.schema.metadata or {}).get(_FACTS, b"{}"))
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read: {error.strerror or error}") from None
-    except pa.ArrowInvalid as error:
-        raise RecordError(f"{path} is damaged: {error}; delete it and run the same command again") from None
+    except FileNotFoundError:
+        raise RecordError(f"{path} is missing: its run did not end; run the same command again") from None
+    except (OSError, ValueError) as error:  # Arrow raises the first, without a number, for damage deep inside
+        if isinstance(error, OSError) and error.errno is not None:
+            raise RecordError(f"{path} cannot be read: {error.strerror}") from None
+        raise RecordError(f"{path} is damaged: delete it and run the same command again") from None

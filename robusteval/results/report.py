@@ -9,6 +9,9 @@ import pandas as pd
 
 from robusteval.results.store import Store
 
+_NULLABLE = {"prediction": "Int64", "correct": "boolean"}
+"""Types that stay what they are beside the rows of a probe that classifies nothing."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -35,7 +38,7 @@ class Report:
         """
         run, store = Store.check(folder), Store(folder)
         cells = store.read_table("cells")
-        return cls(run, store.read_table("metrics"), cells, _samples(store, cells))
+        return cls(run, store.read_metrics(), cells, _samples(store, cells))
 
     @cached_property
     def failures(self) -> pd.DataFrame:
@@ -48,6 +51,7 @@ def _samples(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
     for row in cells.itertuples():
         if store.has(str(row.cell)):
             frame = store.read(str(row.cell))[0]
+            frame = frame.astype({name: kind for name, kind in _NULLABLE.items() if name in frame})
             frame.insert(0, "view", str(row.view))
             frame.insert(0, "model", str(row.model))
             frames.append(frame)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from robusteval.core.errors import RecordError
 from robusteval.results import files
-from robusteval.results.schema import FORMAT
+from robusteval.results.schema import FORMAT, METRIC_COLUMNS
 
 ID_LENGTH = 16
 """Hex digits of a cell's key in file names."""
@@ -129,6 +129,10 @@ class Store:
     def read_table(self, name: str) -> pd.DataFrame:
         """Read one of the record's own tables."""
         return files.read_frame(self.folder / f"{name}.parquet")[0]
+
+    def read_metrics(self) -> pd.DataFrame:
+        """The table `metrics` with its own types."""
+        return self.read_table("metrics").astype(METRIC_COLUMNS)
 
     def _cell(self, cell: str) -> Path:
         return self.folder / "samples" / f"{cell[:ID_LENGTH]}.parquet"

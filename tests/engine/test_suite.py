@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from robusteval.core.errors import RobustevalError
+from robusteval.engine.suite import Group, Suite, load
+
+
+@pytest.mark.parametrize("name", ["quick", "standard"])
+def test_the_packaged_suites(name: str) -> None:
+    suite = load(name)
+    assert suite.name == name
+    assert suite.description
+    assert "clean" in {probe.spec for probe, _ in suite.probes}
+
+
+@pytest.mark.parametrize(
+    ("suite", "group", "available", "asked", "expected"),
+    [
+        ("all", None, 900, None, 900),
+        ("all", 100, 900, None, 100),
+        (1000, None, 900, None, 900),
+        (500, 100, 900, None, 100),
+        (50, 100, 900, None, 50),
+        (500, 100, 900, "all", 100),
+        (500, None, 900, "all", 900),
+        (500, 100, 900, 30, 30),
+    ],
+)
+def test_sizes(suite: int | str, group: int | None, available: int, asked: int | str | None, expected: int) -> None:
+    found = Suite(name="tiny", samples=suite, views=(Group(specs=("clean",), samples=group),))
+    assert found.size(found.views[0], available, asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sample = 3\n[[views]]\nspecs = ['clean']", r"line 1: sample: .*did you mean 'samples'"),
+        ("samples = 0\n[[views]]\nspecs = ['clean']\nsamples = 0", r"line \d: views.0.samples"),
+        ("# fogg@3\n[[views]]\nspecs = [\n  'clean',\n  'fogg@3',\n]", r"line 5: .*fogg.*did you mean 'fog'"),
+        ('[[views]]\nspecs = ["clean", "fog"]', r"line 2: .*needs its severity, as in fog@3"),
+        ('[[views]]\nspecs = ["clean",\n"fog@6"]', r"line 3: .*severity=6"),
+        ('[[views]]\nspecs = ["pgd(eps=8)"]', r"line 2: eps=8"),
+        ('[[views]]\nspecs = ["pgd(eps=8/255, step_size=1)"]', r"line 2: .*no parameter 'step_size'"),
+        ('[[views]]\nspecs = ["clean", "clean"]', r"line 2: the view 'clean' is named twice"),
+        ("views = []", r"views"),
+        ("description = 'nothing'", r"views: is required"),
+        ("[[views]\n", r"line 1"),
+    ],
+)
+def test_a_wrong_suite_names_its_line(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(text)
+    with pytest.raises(RobustevalError, match=said) as caught:
+        load(str(file))
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
