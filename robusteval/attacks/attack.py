@@ -1,5 +1,6 @@
 """The contract of an attack, and the state of the samples it works on."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal, Self
@@ -30,9 +31,10 @@ class State:
         ids: sample ids [n].
         entry: which restart each row is [n].
         x: where each sample is now.
-        best: its broken point, else its point of highest loss so far.
-        loss: the loss at `best` [n].
-        done: whether `best` is broken beyond rounding [n].
+        best: the strongest point so far, by the attack's goal.
+        loss: the loss at `best`, infinite where the model is wrong there and the goal is to break it [n].
+        reached: the iteration of `best` [n].
+        done: whether a point was broken beyond rounding [n].
         iteration: steps taken [n].
     """
 
@@ -43,6 +45,7 @@ class State:
     x: Tensor
     best: Tensor
     loss: Tensor
+    reached: Tensor
     done: Tensor
     iteration: Tensor
 
@@ -51,7 +54,7 @@ class State:
         """Fresh rows at `x`."""
         count = torch.zeros_like(ids)
         loss = torch.full(ids.shape, -torch.inf, device=x.device)
-        return cls(x0, y, ids, count + entry, x, x0, loss, torch.zeros_like(ids, dtype=torch.bool), count)
+        return cls(x0, y, ids, count + entry, x, x0, loss, count, torch.zeros_like(ids, dtype=torch.bool), count)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,13 +67,6 @@ class State:
         """These rows, then the other's."""
         names = [field.name for field in fields(self)]
         return replace(self, **{name: torch.cat([getattr(self, name), getattr(other, name)]) for name in names})
-
-    def observed(self, logits: Tensor, loss: Tensor) -> Self:
-        """Remember the present points where they are broken or have a higher loss than any before."""
-        broken = margin(logits, self.y) < -CERTAIN * logits.abs().amax(dim=1)
-        better = ~self.done & (broken | (loss > self.loss))
-        best = torch.where(better[:, None, None, None], self.x, self.best)
-        return replace(self, best=best, loss=torch.where(better, loss, self.loss), done=self.done | broken)
 
     def moved(self, x: Tensor) -> Self:
         """One iteration on, at `x`."""
@@ -96,7 +92,7 @@ class Attack(Component):
     norm: NormName = "linf"
 
     def __post_init__(self) -> None:
-        require(self.eps >= 0, "eps", "must be at least 0", self.eps)
+        require(0 <= self.eps < math.inf, "eps", "must be at least 0 and finite", self.eps)
         limit = "must be at most 1 for linf: images are in [0, 1], so write eps=8/255, not eps=8"
         require(self.norm != "linf" or self.eps <= 1, "eps", limit, self.eps)
 
@@ -128,11 +124,33 @@ class Attack(Component):
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """One iteration of every row: observe the present points, then move."""
 
+    def observed(self, state: State, logits: Tensor, loss: Tensor) -> State:
+        """Remember the present points that are better than any before.
+
+        To break: broken beyond rounding, then wrong at all, then of higher loss; the first such point stays, so that
+        more steps never leave more robust (TRUST R10).
+        """
+        lead = margin(logits, state.y)
+        broken = lead < -CERTAIN * logits.abs().amax(dim=1)
+        better = loss > state.loss
+        if self.goal != "loss":
+            loss = torch.where(lead < 0, torch.inf, loss)
+            better = ~state.done & (broken | (loss > state.loss))
+        return replace(
+            state,
+            best=torch.where(better[:, None, None, None], state.x, state.best),
+            loss=torch.where(better, loss, state.loss),
+            reached=torch.where(better, state.iteration, state.reached),
+            done=state.done | broken,
+        )
+
     def close(self, model: Oracle, state: State) -> State:
         """Observe the points after the last step."""
         logits = model.logits(state.x)
-        return state.observed(logits, self.loss(logits, state.y))
+        return self.observed(state, logits, self.loss(logits, state.y))
 
     def inside(self, x: Tensor, x0: Tensor) -> Tensor:
-        """The point nearest to x in the ball around x0 and in [0, 1]."""
-        return (x0 + self.ball.project(x - x0, self.eps)).clamp(0, 1)
+        """The point nearest to x in the ball around x0, cut to [0, 1]; sums round towards x0, never out of the ball."""
+        delta = self.ball.project(x - x0, self.eps)
+        moved = (x0 + delta).clamp(0, 1)
+        return torch.where((moved - x0).abs() > delta.abs(), torch.nextafter(moved, x0), moved)

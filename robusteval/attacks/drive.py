@@ -6,6 +6,7 @@ restarts of a sample follow one another, so that its result depends on no other 
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -125,7 +126,8 @@ class _Search:
                 state = self.attack.advance(self.oracle, self.active.state, self.rng)
                 self._sort(_Rows(self.active.index, state))
             if self.waiting and (not self.active or len(self.waiting.index) >= SMALLEST):
-                self._leave(_Rows(self.waiting.index, self.attack.close(self.oracle, self.waiting.state)))
+                for rows in self.waiting.parts(self.batch_size):
+                    self._leave(_Rows(rows.index, self.attack.close(self.oracle, rows.state)))
                 self.waiting = None
 
     def _refill(self) -> None:
@@ -154,10 +156,12 @@ class _Search:
     def _leave(self, rows: "_Rows") -> None:
         """Record the rows' best points, and queue the next entry of those not broken."""
         index, state = rows.index, rows.state
-        better = state.done | (state.loss > self.loss[index])
+        better = state.loss > self.loss[index]
+        if self.attack.goal != "loss":
+            better |= state.done
         self.best[index[better]] = state.best[better]
         self.loss[index[better]] = state.loss[better]
-        self.taken[index] += state.iteration
+        self.taken[index] += torch.where(state.done, state.reached, state.iteration)
         again = (~state.done & (state.entry + 1 < self.attack.entries)).nonzero()[:, 0]
         self.queue.extend(zip(index[again].tolist(), (state.entry[again] + 1).tolist(), strict=True))
 
@@ -168,6 +172,11 @@ class _Rows:
 
     index: Tensor
     state: State
+
+    def parts(self, size: int) -> "Iterator[_Rows]":
+        """The rows in order, at most `size` at a time."""
+        for rows in torch.split(torch.arange(len(self.index), device=self.index.device), size):
+            yield self if len(rows) == len(self.index) else _Rows(self.index[rows], self.state.rows(rows))
 
     def chosen(self, mask: Tensor) -> "_Rows | None":
         if bool(mask.all()):

@@ -54,8 +54,9 @@ def _l2_project(delta: Tensor, eps: float) -> Tensor:
 
 
 def _l2_draw(rng: Stream, ids: Tensor, shape: torch.Size, draw: Tensor) -> Tensor:
-    radius = rng.stream("radius").uniform(ids, (), draw) ** (1 / shape.numel())
-    return _l2_unit(rng.normal(ids, shape, draw)) * radius[:, None, None, None]
+    # In float64: float32 powers differ in the last bit between the body and the tail of a vector.
+    radius = rng.stream("radius").uniform(ids, (), draw, torch.float64) ** (1 / shape.numel())
+    return _l2_unit(rng.normal(ids, shape, draw)) * radius.to(torch.float32)[:, None, None, None]
 
 
 NORMS: Mapping[NormName, Norm] = MappingProxyType(

@@ -64,8 +64,16 @@ class Oracle:
         with torch.enable_grad():
             logits = self.model(rows)
             losses = loss(logits[: len(x)], y)
-            (gradient,) = torch.autograd.grad(losses.sum(), rows)
+            gradient = _gradient(losses.sum(), rows)
         return Answer(logits[: len(x)].detach(), losses.detach(), gradient[: len(x)].contiguous())
+
+
+def _gradient(total: Tensor, rows: Tensor) -> Tensor:
+    """Zeros where the model cuts the graph, as one that quantises its input does."""
+    if not total.requires_grad:
+        return torch.zeros_like(rows)
+    (gradient,) = torch.autograd.grad(total, rows, materialize_grads=True)
+    return gradient
 
 
 def padded(x: Tensor, fixed: int | None = None) -> Tensor:

@@ -1,5 +1,6 @@
 """PGD: projected gradient ascent on the cross-entropy from random starts (Madry et al. 2018, arXiv:1706.06083)."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,7 +34,7 @@ class Pgd(Attack):
         super().__post_init__()
         require(self.steps >= 1, "steps", "must be at least 1", self.steps)
         require(self.restarts >= 1, "restarts", "must be at least 1", self.restarts)
-        require(self.step is None or self.step > 0, "step", "must be above 0", self.step)
+        require(self.step is None or 0 < self.step < math.inf, "step", "must be above 0 and finite", self.step)
 
     @property
     def budget(self) -> int:
@@ -57,4 +58,4 @@ class Pgd(Attack):
         answer = model.gradient(state.x, state.y, self.loss)
         length = 2.5 * self.eps / self.steps if self.step is None else self.step
         moved = self.inside(state.x + length * self.ball.steepest(answer.gradient), state.x0)
-        return state.observed(answer.logits, answer.loss).moved(moved)
+        return self.observed(state, answer.logits, answer.loss).moved(moved)

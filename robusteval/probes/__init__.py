@@ -19,18 +19,19 @@ def parse_view(text: str) -> Probe:
         SpecError: no corruption, attack or probe has that name, or a parameter does not fit.
     """
     corruption, at, severity = text.rpartition("@")
-    if at and severity.isdigit():
+    if at and severity.isdecimal():
         return Corrupted(corruption, int(severity))
     parsed = Spec.parse(text)
     name = parsed.provider or parsed.name
     if name in ATTACKS:
         return Attacked(ATTACKS.parse(text).spec)
-    if name in PROBES and name not in (Attacked.name, Corrupted.name):
+    probes = PROBES.classes.keys() - {Attacked.name, Corrupted.name}
+    if name in probes:
         return PROBES.parse(text)
     if name in CORRUPTIONS:
         raise SpecError(f"view {text!r}: a corruption needs its severity, as in {text}@3")
-    known = [*ATTACKS.classes, *PROBES.classes, *(f"{corruption}@3" for corruption in CORRUPTIONS.classes)]
-    raise SpecError(f"unknown view {text!r}: {nearest(text, known)}")
+    known = [*ATTACKS.classes, *probes, *(f"{corruption}@3" for corruption in CORRUPTIONS.classes)]
+    raise SpecError(f"unknown view {text!r}: {nearest(name, known)}")
 
 
 __all__ = ["PROBES", "Measurement", "Probe", "Subject", "parse_view"]

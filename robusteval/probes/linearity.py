@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from robusteval.attacks.norms import NORMS
-from robusteval.attacks.oracle import Oracle
+from robusteval.attacks.oracle import Oracle, cross_entropy
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 from robusteval.core.spec import Quotient
-from robusteval.probes.probe import Facets, Measurement, Probe, Subject
+from robusteval.probes.probe import Facets, Measurement, Probe, Subject, finite
 from robusteval.results.store import Facts
 
 
@@ -59,7 +59,8 @@ class Linearity(Probe):
 
     def _gamma(self, search: Oracle, judge: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream) -> Tensor:
         """The largest error found for each image, [n] float64."""
-        ball, tangent = NORMS["linf"], search.gradient(x, y)
+        ball, start, tangent = NORMS["linf"], judge.gradient(x, y), search.gradient(x, y)
+        finite(start.logits)
         best, largest = torch.zeros_like(x), torch.full(y.shape, -torch.inf, device=x.device)
         for restart in range(self.restarts):
             delta = self.eps * ball.draw(rng, ids, x.shape[1:], ids.new_full(ids.shape, restart))
@@ -72,7 +73,6 @@ class Linearity(Probe):
                 if step < self.steps:
                     ascent = error.sign()[:, None, None, None] * (here.gradient - tangent.gradient).sign()
                     delta = ball.project(delta + 2.5 * self.eps / self.steps * ascent, self.eps)
-        start = judge.gradient(x, y)
-        end = judge.gradient(x + best, y)
+        end = cross_entropy(judge.logits(x + best), y).to(torch.float64)
         slope = (best.to(torch.float64) * start.gradient).sum(dim=(1, 2, 3))
-        return (end.loss.to(torch.float64) - start.loss - slope).abs()
+        return (end - start.loss - slope).abs()
