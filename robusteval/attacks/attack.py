@@ -32,7 +32,7 @@ class State:
         entry: which restart each row is [n].
         x: where each sample is now.
         best: the strongest point so far, by the attack's goal.
-        loss: the loss at `best`, infinite where the model is wrong there and the goal is to break it [n].
+        loss: the loss at `best`, infinite where the model is wrong there and the goal is to break it [n] float64.
         reached: the iteration of `best` [n].
         done: whether a point was broken beyond rounding [n].
         iteration: steps taken [n].
@@ -53,7 +53,7 @@ class State:
     def at(cls, x: Tensor, x0: Tensor, y: Tensor, ids: Tensor, entry: int) -> Self:
         """Fresh rows at `x`."""
         count = torch.zeros_like(ids)
-        loss = torch.full(ids.shape, -torch.inf, device=x.device)
+        loss = torch.full(ids.shape, -torch.inf, dtype=torch.float64, device=x.device)
         return cls(x0, y, ids, count + entry, x, x0, loss, count, torch.zeros_like(ids, dtype=torch.bool), count)
 
     def __len__(self) -> int:

@@ -50,7 +50,7 @@ class AttackOutcome:
 class Passes(NamedTuple):
     """How batches are passed: rows at a time, and the fixed rows of a pass where its shape changes rounding."""
 
-    batch_size: int = 128
+    batch_size: int = 64
     fixed: int | None = None
 
 
@@ -80,7 +80,10 @@ def drive(
     search.run(correct.nonzero()[:, 0])
     inputs = search.best
     check_ball(attack, inputs, batch.x)
-    logits = predict(judge, inputs, *passes)
+    changed = (inputs != batch.x).flatten(1).any(dim=1)
+    logits = clean.clone()
+    if bool(changed.any()):
+        logits[changed] = predict(judge, inputs[changed], *passes)
     broken = logits.argmax(dim=1) != batch.y
     delta = (inputs - batch.x).to(torch.float64).flatten(1)
     return AttackOutcome(
@@ -90,7 +93,7 @@ def drive(
         steps_to_break=torch.where(broken, torch.where(correct, search.taken, 0.0), torch.nan),
         linf=delta.abs().amax(dim=1),
         l2=delta.norm(dim=1),
-        forwards=oracle.forwards + 2 * len(batch.x),
+        forwards=oracle.forwards + len(batch.x) + int(changed.sum()),
         backwards=oracle.backwards,
     )
 
@@ -111,7 +114,7 @@ class _Search:
         self.attack, self.oracle, self.batch, self.rng = attack, oracle, batch, rng
         self.batch_size = max(batch_size, SMALLEST)
         self.best = batch.x.clone()
-        self.loss = torch.full(batch.ids.shape, -torch.inf, device=batch.x.device)
+        self.loss = torch.full(batch.ids.shape, -torch.inf, dtype=torch.float64, device=batch.x.device)
         self.taken = torch.zeros(batch.ids.shape, device=batch.x.device)
         self.queue: deque[tuple[int, int]] = deque()
         self.active: _Rows | None = None

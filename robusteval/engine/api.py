@@ -95,7 +95,7 @@ def evaluate(
 
 
 def attack(
-    model: Model, x: Tensor, y: Tensor, spec: str, *, seed: int = 0, ids: Tensor | None = None, batch_size: int = 128
+    model: Model, x: Tensor, y: Tensor, spec: str, *, seed: int = 0, ids: Tensor | None = None, batch_size: int = 64
 ) -> AttackOutcome:
     """Attack a batch and judge the result by the original model.
 
@@ -117,7 +117,7 @@ def attack(
     numbers = split.ids if ids is None else ids
     batch = Batch(*(tensor.to(device) for tensor in (split.batch().x, split.labels, numbers)))
     form = evaluation_form(judge, batch.x[:32]).model
-    same = all(steady(network, batch.x[:32], batch_size) for network in (form, judge))
+    same = steady(form, batch.x[:32], batch_size) and steady(judge, batch.x[:32], batch_size, gradient=False)
     passes = Passes(batch_size, None if same else max(batch_size, 32))
     return drive(found, form, batch, Stream.seeded(seed), judge, passes)
 

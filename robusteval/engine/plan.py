@@ -45,7 +45,7 @@ class Settings:
     @property
     def rows(self) -> int:
         """Rows of a pass at most."""
-        return self.batch_size or (1024 if self.device == "cuda" else 128)
+        return self.batch_size or (1024 if self.device == "cuda" else 64)
 
     @property
     def numerics(self) -> dict[str, object]:

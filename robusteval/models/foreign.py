@@ -190,7 +190,9 @@ def _exported(path: Path, trust_pickle: bool) -> nn.Module:
 
 def _pickled(path: Path, trust_pickle: bool) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=not trust_pickle)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the pickle's age: what matters is whether it loads
+            return torch.load(path, map_location="cpu", weights_only=not trust_pickle)
     except pickle.UnpicklingError:
         if trust_pickle or not _is_pickle(path):
             raise damaged(path) from None

@@ -61,7 +61,7 @@ class Linearity(Probe):
         """The largest error found for each image, [n] float64."""
         ball, start, tangent = NORMS["linf"], judge.gradient(x, y), search.gradient(x, y)
         finite(start.logits)
-        best, largest = torch.zeros_like(x), torch.full(y.shape, -torch.inf, device=x.device)
+        best, largest = torch.zeros_like(x), torch.full(y.shape, -torch.inf, dtype=torch.float64, device=x.device)
         for restart in range(self.restarts):
             delta = self.eps * ball.draw(rng, ids, x.shape[1:], ids.new_full(ids.shape, restart))
             for step in range(self.steps + 1):
@@ -71,8 +71,8 @@ class Linearity(Probe):
                 largest = torch.where(better, error.abs(), largest)
                 best = torch.where(better[:, None, None, None], delta, best)
                 if step < self.steps:
-                    ascent = error.sign()[:, None, None, None] * (here.gradient - tangent.gradient).sign()
+                    ascent = error.sign().to(x.dtype)[:, None, None, None] * (here.gradient - tangent.gradient).sign()
                     delta = ball.project(delta + 2.5 * self.eps / self.steps * ascent, self.eps)
-        end = cross_entropy(judge.logits(x + best), y).to(torch.float64)
+        end = cross_entropy(judge.logits(x + best), y)
         slope = (best.to(torch.float64) * start.gradient).sum(dim=(1, 2, 3))
         return (end - start.loss - slope).abs()

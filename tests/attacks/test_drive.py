@@ -200,4 +200,4 @@ def test_nothing_to_attack(batch):
     wrong = Batch(batch.x, (batch.y + 1) % 5, batch.ids)
     outcome = drive(ATTACKS.parse("pgd(eps=0.1)"), network(), wrong, RANDOM)
     assert outcome.broken.all()
-    assert (outcome.forwards, outcome.backwards) == (300, 0)
+    assert (outcome.forwards, outcome.backwards) == (150, 0)
