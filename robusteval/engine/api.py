@@ -95,7 +95,14 @@ def evaluate(
 
 
 def attack(
-    model: Model, x: Tensor, y: Tensor, spec: str, *, seed: int = 0, ids: Tensor | None = None, batch_size: int = 64
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    spec: str,
+    *,
+    seed: int = 0,
+    ids: Tensor | None = None,
+    batch_size: int = Passes().batch_size,
 ) -> AttackOutcome:
     """Attack a batch and judge the result by the original model.
 

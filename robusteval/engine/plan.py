@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from robusteval.attacks import Passes
 from robusteval.core.errors import require
 from robusteval.data import Split
 from robusteval.engine.sources import ModelSource
@@ -45,7 +46,7 @@ class Settings:
     @property
     def rows(self) -> int:
         """Rows of a pass at most."""
-        return self.batch_size or (1024 if self.device == "cuda" else 64)
+        return self.batch_size or (1024 if self.device == "cuda" else Passes().batch_size)
 
     @property
     def numerics(self) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """PGD-20 of robusteval against torchattacks' on a ResNet-20 for CIFAR-10, run in turns in one process.
 
-`python tests/benchmarks/attacks.py [--images 400] [--runs 3] [--threads 1] [--batch-size 64]`
+`python tests/benchmarks/attacks.py [--images 400] [--runs 3] [--threads 1] [--batch-size 48]`
 
 `ratio` is their median seconds over ours. `overhead` is our wall time over the time the network alone, in the form that
 is attacked, takes for the same number of forward and backward passes at full batches.
@@ -31,7 +31,7 @@ STEPS = 20
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("images", 400), ("runs", 3), ("threads", 1), ("batch-size", 64)):
+    for name, default in (("images", 400), ("runs", 3), ("threads", 1), ("batch-size", 48)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
