@@ -1,11 +1,14 @@
 """The public surface: what `robusteval` offers, and what importing it costs."""
 
+import importlib
+import inspect
 import subprocess
 import sys
 
 import pytest
 
 import robusteval
+from robusteval.core.component import Registry
 
 PUBLIC = {"AttackOutcome", "Report", "RobustevalError", "__version__", "attack", "evaluate", "metrics"}
 
@@ -30,3 +33,13 @@ def test_importing_imports_nothing_heavy():
     code = f"import sys, robusteval; print(*(set(sys.modules) & set({heavy})))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.split() == []
+
+
+def test_no_exported_name_is_hidden_by_the_module_of_a_component():
+    """Importing `metrics/NAME.py` sets `metrics.NAME`, whatever stood there."""
+    packages = ("attacks", "corruptions", "data", "engine", "metrics", "models", "probes", "variants")
+    for name in packages:
+        package = importlib.import_module(f"robusteval.{name}")
+        for registry in (value for value in vars(package).copy().values() if isinstance(value, Registry)):
+            assert registry.classes
+        assert not [public for public in package.__all__ if inspect.ismodule(getattr(package, public))]

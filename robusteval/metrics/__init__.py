@@ -3,7 +3,7 @@
 from robusteval.core.component import Registry
 from robusteval.core.types import Estimate, Predictions
 from robusteval.metrics.functional.calibration import expected_calibration_error
-from robusteval.metrics.functional.scoring import accuracy, brier_score, negative_log_likelihood
+from robusteval.metrics.functional.scoring import accuracy_score, brier_score, negative_log_likelihood
 from robusteval.metrics.metric import Metric, estimate
 
 METRICS: Registry[Metric] = Registry("metric", Metric, __name__)
@@ -13,7 +13,7 @@ __all__ = [
     "Estimate",
     "Metric",
     "Predictions",
-    "accuracy",
+    "accuracy_score",
     "brier_score",
     "estimate",
     "expected_calibration_error",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from robusteval.core.errors import InputError
-from robusteval.metrics import METRICS, Predictions, accuracy, expected_calibration_error
+from robusteval.metrics import METRICS, Predictions, accuracy_score, expected_calibration_error
 from robusteval.metrics.functional.calibration import equal_width_bins
 
 
@@ -65,7 +65,7 @@ def test_one_bin_is_accuracy_against_confidence():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(300, 4)), rng.integers(0, 4, 300)
     confidence = Predictions.from_logits(logits, labels).confidence.mean()
-    expected = abs(accuracy(logits, labels) - confidence)
+    expected = abs(accuracy_score(logits, labels) - confidence)
     assert expected_calibration_error(logits, labels, bins=1) == pytest.approx(expected, abs=1e-14)
 
 

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
+from sklearn import metrics as sklearn_metrics
+from sklearn.metrics import brier_score_loss, log_loss
 
 from robusteval.core.errors import InputError
 from robusteval.core.types import Predictions
 from robusteval.metrics import (
     METRICS,
-    accuracy,
+    accuracy_score,
     brier_score,
     estimate,
     expected_calibration_error,
@@ -15,7 +16,7 @@ from robusteval.metrics import (
 )
 
 FUNCTIONS = {
-    "accuracy": accuracy,
+    "accuracy": accuracy_score,
     "nll": negative_log_likelihood,
     "brier": brier_score,
     "ece": expected_calibration_error,
@@ -31,7 +32,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 REFERENCES = {
-    "accuracy": lambda: accuracy_score(LABELS, LOGITS.argmax(axis=1)),
+    "accuracy": lambda: sklearn_metrics.accuracy_score(LABELS, LOGITS.argmax(axis=1)),
     "nll": lambda: log_loss(LABELS, softmax(LOGITS), labels=range(7)),
     "brier": lambda: ((softmax(LOGITS) - np.eye(7)[LABELS]) ** 2).sum(axis=1).mean(),
 }

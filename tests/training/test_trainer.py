@@ -6,7 +6,7 @@ from robusteval import __version__
 from robusteval.core.errors import InputError
 from robusteval.core.types import Predictions
 from robusteval.data import DATA
-from robusteval.metrics import METRICS, accuracy
+from robusteval.metrics import METRICS, accuracy_score
 from robusteval.models import ARCHITECTURES
 from robusteval.training import Recipe, Training
 from robusteval.training.trainer import moments, parts
@@ -31,7 +31,7 @@ def test_three_epochs_learn_the_digits(variant):
     epochs = []
     model, card = training(variant, RECIPE).run(epochs.append)
     test = DIGITS.split("test").batch()
-    assert accuracy(logits(model, test.x), test.y) > 0.5
+    assert accuracy_score(logits(model, test.x), test.y) > 0.5
     assert not model.training
     assert [epoch.number for epoch in epochs] == [0, 1, 2]
     assert epochs[-1].loss < epochs[0].loss

@@ -16,7 +16,7 @@ def weighted_mean(values: Floats, weights: Floats) -> Floats:
     return mean
 
 
-def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+def accuracy_score(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """The share of samples whose largest logit is the label's."""
     return float(Predictions.from_logits(*classification(logits, labels)).correct.mean())
 
