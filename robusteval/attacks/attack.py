@@ -14,7 +14,7 @@ from robusteval.core.component import Component
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 
-Goal = Literal["break", "distance", "loss"]
+Goal = Literal["break", "loss"]
 Grade = Literal["A", "B", "quick", "C"]
 
 CERTAIN = 1e-4
@@ -78,8 +78,8 @@ class Attack(Component):
     """A search for misclassified points near samples: `start` and `advance` are the author's, `drive` runs it.
 
     Attributes:
-        goal: `break`: a sample leaves as soon as it is broken; `distance`: its nearest broken point is wanted;
-            `loss`: nobody leaves before the budget is spent, for adversarial training.
+        goal: `break`: a sample leaves as soon as it is broken, and what is wrong from the start is never attacked;
+            `loss`: everyone stays until the budget is spent, for adversarial training.
         grade: how far the result may be trusted without a flag (TRUST R14).
         eps: radius of the ball in pixel units of [0, 1].
         norm: whose ball it is.
@@ -133,7 +133,7 @@ class Attack(Component):
         lead = margin(logits, state.y)
         broken = lead < -CERTAIN * logits.abs().amax(dim=1)
         better = loss > state.loss
-        if self.goal != "loss":
+        if self.goal == "break":
             loss = torch.where(lead < 0, torch.inf, loss)
             better = ~state.done & (broken | (loss > state.loss))
         return replace(

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from robusteval.attacks.attack import Attack, Goal, State
-from robusteval.attacks.oracle import SMALLEST, Oracle, predict
+from robusteval.attacks.attack import Attack, State
+from robusteval.attacks.oracle import SMALLEST, Oracle, finite, predict
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 
@@ -33,7 +33,7 @@ class AttackOutcome:
         l2: Euclidean size of the change [n].
         forwards: images passed forward, clean and final passes included.
         backwards: images passed backward.
-        flags: reasons not to believe the number (TRUST R15).
+        flags: reasons not to believe the number (TRUST R15); none is looked for yet.
     """
 
     inputs: Tensor
@@ -74,16 +74,17 @@ def drive(
     """
     passes = passes or Passes()
     judge, oracle = judge or model, Oracle(model, passes.fixed)
-    clean = predict(judge, batch.x, *passes)
+    clean = finite(predict(judge, batch.x, *passes))
     correct = clean.argmax(dim=1) == batch.y
     search = _Search(attack, oracle, batch, rng.stream("attack", attack.name), passes.batch_size)
-    search.run(correct.nonzero()[:, 0])
+    chosen = correct if attack.goal == "break" else torch.ones_like(correct)
+    search.run(chosen.nonzero()[:, 0])
     inputs = search.best
     check_ball(attack, inputs, batch.x)
     changed = (inputs != batch.x).flatten(1).any(dim=1)
     logits = clean.clone()
     if bool(changed.any()):
-        logits[changed] = predict(judge, inputs[changed], *passes)
+        logits[changed] = finite(predict(judge, inputs[changed], *passes))
     broken = logits.argmax(dim=1) != batch.y
     delta = (inputs - batch.x).to(torch.float64).flatten(1)
     return AttackOutcome(
@@ -148,7 +149,7 @@ class _Search:
 
     def _sort(self, rows: "_Rows") -> None:
         """Keep the rows that go on; broken ones leave, spent ones wait until their last point is seen."""
-        done = rows.state.done if _leaves_early(self.attack.goal) else torch.zeros_like(rows.state.done)
+        done = rows.state.done if self.attack.goal == "break" else torch.zeros_like(rows.state.done)
         spent = ~done & (rows.state.iteration >= self.attack.budget)
         self.active = rows.chosen(~done & ~spent)
         self.waiting = _joined(self.waiting, rows.chosen(spent))
@@ -160,7 +161,7 @@ class _Search:
         """Record the rows' best points, and queue the next entry of those not broken."""
         index, state = rows.index, rows.state
         better = state.loss > self.loss[index]
-        if self.attack.goal != "loss":
+        if self.attack.goal == "break":
             better |= state.done
         self.best[index[better]] = state.best[better]
         self.loss[index[better]] = state.loss[better]
@@ -191,7 +192,3 @@ def _joined(first: _Rows | None, second: _Rows | None) -> _Rows | None:
     if first is None or second is None:
         return first or second
     return _Rows(torch.cat([first.index, second.index]), first.state.joined(second.state))
-
-
-def _leaves_early(goal: Goal) -> bool:
-    return goal == "break"

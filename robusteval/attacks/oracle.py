@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robusteval.core.errors import InputError
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 SMALLEST, MULTIPLE = 32, 16
@@ -86,6 +88,18 @@ def predict(model: nn.Module, x: Tensor, batch_size: int, fixed: int | None = No
     """Logits of all images, passed in order in chunks of `batch_size`."""
     oracle = Oracle(model, fixed)
     return torch.cat([oracle.logits(chunk) for chunk in torch.split(x, batch_size)])
+
+
+def finite(logits: Tensor) -> Tensor:
+    """Logits as they are.
+
+    Raises:
+        InputError: one is NaN or infinite.
+    """
+    bad = int((~torch.isfinite(logits)).any(dim=1).sum())
+    if bad:
+        raise InputError(f"logits: must be finite, but are NaN or infinite for {bad} of {len(logits)} images")
+    return logits
 
 
 def steady(model: nn.Module, x: Tensor, batch_size: int, gradient: bool = True) -> bool:

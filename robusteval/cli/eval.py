@@ -48,12 +48,12 @@ def evaluate(
     """
     from robusteval.cli.report import show
     from robusteval.engine import suite as suites
-    from robusteval.engine.plan import Settings
+    from robusteval.engine.plan import Settings, resolved
     from robusteval.engine.run import Run
     from robusteval.models.foreign import Description
 
     chosen = suites.load(suite)
-    settings = Settings(seed, options.device(device), threads, options.batch_size(batch_size), keep_logits)
+    settings = Settings(seed, resolved(device), threads, options.batch_size(batch_size), keep_logits)
     given = Description(arch=arch, data=data, mean=options.numbers("mean", mean), std=options.numbers("std", std))
     sources = _sources(_checkpoints(checkpoint, chosen), given, trust_pickle)
     wanted = options.samples(samples)

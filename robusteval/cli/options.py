@@ -48,17 +48,6 @@ def batch_size(text: str) -> int | None:
     raise InputError(f"batch-size={text!r}: must be a number of at least 1, or 'auto'")
 
 
-def device(name: str) -> str:
-    """`cuda` where there is one, or as asked."""
-    import torch
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device={name!r}: must be auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device='cuda': torch finds no CUDA device here; use --device cpu")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-
-
 def checkpoints(named: list[str]) -> list[Path]:
     """The files of checkpoints and of folders of checkpoints.
 

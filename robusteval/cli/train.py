@@ -31,13 +31,14 @@ def train(
     from robusteval.core import config
     from robusteval.core.spec import split
     from robusteval.data import DATA
+    from robusteval.engine.plan import resolved
     from robusteval.models import ARCHITECTURES
     from robusteval.training import Recipe, Training
     from robusteval.variants import VARIANTS
 
     path = config.find("recipe", recipe, config.suites() / "train")
     settings = config.read(path, Recipe, {} if epochs is None else {"epochs": epochs})
-    source, architecture, place = DATA.parse(data), ARCHITECTURES.parse(arch), options.device(device)
+    source, architecture, place = DATA.parse(data), ARCHITECTURES.parse(arch), resolved(device)
     folder = out or Path("checkpoints") / slug(source.name)
     trainings = [
         Training(VARIANTS.parse(spec), source, architecture, settings, seed, place)

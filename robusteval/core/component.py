@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeGuard, TypeVar
 
 from robusteval.core.errors import SpecError, nearest
 from robusteval.core.spec import Spec, form
@@ -140,10 +140,12 @@ class Registry(Generic[C]):
     def _foreign(self) -> Iterator[type[C]]:
         for point in entry_points(group=GROUP):
             cls = point.load()
+            if not (inspect.isclass(cls) and issubclass(cls, Component) and "name" in vars(cls)):
+                raise RuntimeError(f"the entry point {point.name!r} of {GROUP} is no component with a name: {cls}")
             if self._fits(cls):
                 yield cls
 
-    def _fits(self, cls: object) -> bool:
+    def _fits(self, cls: object) -> "TypeGuard[type[C]]":
         return inspect.isclass(cls) and issubclass(cls, self.base) and "name" in vars(cls)
 
 

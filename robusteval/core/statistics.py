@@ -34,7 +34,11 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
 def poisson_weights(ids: NDArray[np.int64], draws: int = 1000, seed: int = 0) -> NDArray[np.uint8]:
     """Resampling weights, [draws, n]: Poisson(1) numbers that belong to (seed, sample id, draw)."""
     stream = Stream.seeded(seed).stream("bootstrap")
-    return stream.poisson(torch.tensor(ids), (draws,)).to(torch.uint8).numpy().T
+    weights = np.empty((draws, len(ids)), dtype=np.uint8)
+    for start in range(0, len(ids), 1000):
+        part = torch.tensor(ids[start : start + 1000])
+        weights[:, start : start + 1000] = stream.poisson(part, (draws,)).to(torch.uint8).numpy().T
+    return weights
 
 
 def percentile_interval(value: float, resampled: Floats, level: float = 0.95) -> Estimate:

@@ -13,7 +13,7 @@ import torch
 
 from robusteval.core.errors import DataError
 from robusteval.data.dataset import Split, SplitName
-from robusteval.data.places import cache, existing, fetch, reading
+from robusteval.data.places import DOWNLOADED, cache, existing, fetch, reading
 
 _HOST = "https://www.cs.toronto.edu/~kriz/"
 # The batches were pickled by Python 2 and NumPy 1, whose names for these three moved since.
@@ -54,7 +54,7 @@ class CifarArchive:
         Raises:
             DataError: the data are damaged, or not there and the download failed.
         """
-        place = self._place(cache() if root is None else existing("root", root))
+        place = self._place(cache() if root is None else existing("root", root, DOWNLOADED))
         names = (*self.batches[split], self.meta)
         with reading(place):
             contents = _from_folder(place, names) if place.is_dir() else _from_tar(place, names)

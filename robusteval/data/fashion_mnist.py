@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robusteval.data.dataset import Augmentation, DataSet, Split, SplitName
-from robusteval.data.places import cache, existing, fetch, reading
+from robusteval.data.places import DOWNLOADED, cache, existing, fetch, reading
 
 _BUNDLED = Path(__file__).with_name("bundled") / "fashion-mnist"
 _DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -45,7 +45,7 @@ class FashionMnist(DataSet):
         return Split.of(_idx(images, 3)[:, None], _idx(labels, 1), _CLASSES)
 
     def _files(self, split: SplitName) -> tuple[Path, Path]:
-        home = cache() / self.name if self.root is None else existing("root", self.root)
+        home = cache() / self.name if self.root is None else existing("root", self.root, DOWNLOADED)
         places = [home, home / "FashionMNIST" / "raw"]
         if split == "train":
             places.append(_DEBIAN)

@@ -41,15 +41,18 @@ def cache() -> Path:
     return Path.home() / ".cache" / "robusteval" / "data"
 
 
-def existing(argument: str, path: str) -> Path:
+DOWNLOADED = "make the folder, or leave root out, and the data are downloaded"
+
+
+def existing(argument: str, path: str, remedy: str = "") -> Path:
     """The path the user gave for `argument`.
 
     Raises:
-        DataError: nothing is there.
+        DataError: nothing is there; `remedy` says what gets the data.
     """
     found = Path(path).expanduser()
     if not found.exists():
-        raise DataError(f"{argument}={path!r}: there is no such file or folder")
+        raise DataError(f"{argument}={path!r}: there is no such file or folder" + (remedy and f"; {remedy}"))
     return found
 
 

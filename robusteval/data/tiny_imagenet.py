@@ -13,11 +13,14 @@ import torch
 from robusteval.core.errors import DataError
 from robusteval.data.dataset import Augmentation, DataSet, Split, SplitName
 from robusteval.data.pictures import decoded
-from robusteval.data.places import existing, reading
+from robusteval.data.places import cache, existing, reading
 
 _SIZE = 64
 _PER_CLASS = 500
 _FOLDER = "tiny-imagenet-200"
+_ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+
+_REMEDY = f"get it with: curl --create-dirs -o {cache()}/tiny-imagenet-200.zip {_ADDRESS}"
 
 Tree = Path | ZipPath
 
@@ -29,18 +32,20 @@ class TinyImagenet(DataSet):
     The id of a training image is 500 times its class plus its number, so that a subset keeps the ids of the whole.
 
     Attributes:
-        path: tiny-imagenet-200.zip, which is read as it is, or the folder extracted from it.
+        path: tiny-imagenet-200.zip, which is read as it is, or the folder extracted from it; by default the zip in the
+            cache.
     """
 
     name: ClassVar[str] = "tiny-imagenet"
     augmentation: ClassVar[Augmentation] = Augmentation(crop=8, flip=True)
 
-    path: str
+    path: str | None = None
 
     def load(self, split: SplitName) -> Split:
         """Decode the split's JPEGs; the classes are in the order of their WordNet ids."""
-        with _opened(existing("path", self.path)) as tree:
-            with reading(self.path):
+        place = existing("path", str(cache() / "tiny-imagenet-200.zip") if self.path is None else self.path, _REMEDY)
+        with _opened(place) as tree:
+            with reading(place):
                 wnids = sorted(_text(tree, "wnids.txt").split())
                 listed = _train(tree, wnids) if split == "train" else _validation(tree, wnids)
                 names = _names(tree, wnids)

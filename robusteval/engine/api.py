@@ -8,18 +8,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from robusteval.attacks import ATTACKS, AttackOutcome, Passes, drive
-from robusteval.attacks.oracle import predict, steady
-from robusteval.core.errors import InputError, require
+from robusteval.attacks.oracle import steady
+from robusteval.core.errors import InputError, RecordError, require
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
-from robusteval.data import DATA, DataSet
+from robusteval.data import DATA, DataSet, Split
 from robusteval.data.memory import from_loader, from_pair
 from robusteval.engine import suite as suites
-from robusteval.engine.plan import Settings
+from robusteval.engine.plan import Settings, resolved
 from robusteval.engine.run import Run
 from robusteval.engine.serial import Serial
 from robusteval.engine.sources import DataSource, ModelSource
@@ -55,13 +56,14 @@ def evaluate(
 
     Args:
         model: a checkpoint's path, or any module or differentiable function from images [n, c, h, w] in [0, 1] to
-            logits [n, k]. A module is copied, and the copy put in eval mode; yours stays as it is.
+            logits [n, k]. A module is copied, and the copy put in eval mode; yours stays as it is. A function is used
+            as it is: put what it calls in eval mode first.
         data: a data spec such as `"fashion-mnist"`, a pair of images and labels, or a DataLoader that does not
             shuffle; by default what the checkpoint's card names.
         suite: a suite by name or path, or a `Suite`.
         samples: how many samples, from the first on, or `"all"`; by default what the suite says.
         seed: of every random number.
-        device: `"cpu"` or `"cuda"`.
+        device: `"cpu"`, `"cuda"`, or `"auto"`.
         threads: torch threads; another number may round differently.
         batch_size: rows of a pass at most.
         arch: architecture spec of a foreign checkpoint.
@@ -69,13 +71,14 @@ def evaluate(
         std: likewise.
         trust_pickle: run code that the checkpoint's file holds.
         keep_logits: store logits of more than 100 classes.
-        out: report folder; by default nothing is left on disk. What it holds already is not computed again, where
-            the model is known by its weights, or, for a plain function, by its answers to the first images.
+        out: report folder; by default nothing is left on disk. What it holds of a checkpoint is not computed again;
+            for a model in memory it must be a new one.
 
     Raises:
         RobustevalError: the model, the data or an option cannot be used.
     """
-    chosen = suite if isinstance(suite, Suite) else suites.load(suite)
+    chosen = suite if isinstance(suite, Suite) else suites.load(str(suite))
+    settings = Settings(seed, resolved(device), threads, batch_size, keep_logits)
     if isinstance(model, str | Path):
         given = Description(arch=arch, data=_spec(data), mean=mean, std=std)
         described = describe(Path(model), given, trust_pickle)
@@ -83,10 +86,14 @@ def evaluate(
         where = _widened(_data_source(described.data if data is None else data), card.classes if card else ())
         source = ModelSource(Path(model).stem, where, Path(model), described, trust_pickle)
     else:
+        _only_for_paths(arch=arch, mean=mean, std=std)
         if data is None:
             raise InputError("data=None: a model in memory needs data: a spec, a pair of tensors or a DataLoader")
+        if out is not None and (Path(out) / "run.json").exists():
+            raise RecordError(
+                f"out={str(out)!r}: holds a report, and a model in memory cannot be known again: name another"
+            )
         source = _in_memory(model, _data_source(data))
-    settings = Settings(seed, device, threads, batch_size, keep_logits)
     run = Run(chosen, [source], settings, Serial(), samples)
     with tempfile.TemporaryDirectory(prefix="robusteval-") as scratch:
         folder = Path(scratch) / "report" if out is None else Path(out)
@@ -108,7 +115,7 @@ def attack(
 
     Args:
         model: images in [0, 1] to logits; a module is copied, and the copy put in eval mode.
-        x: images [n, c, h, w] float32 in [0, 1].
+        x: images [n, c, h, w], floats in [0, 1] or uint8.
         y: labels [n].
         spec: such as `"pgd(eps=8/255, steps=20)"`.
         seed: of every random number.
@@ -119,10 +126,11 @@ def attack(
         RobustevalError: the spec, the images or the labels break a rule.
     """
     require(batch_size >= 1, "batch_size", "must be at least 1", batch_size)
-    split, found, device = from_pair(x.cpu(), y.cpu()), ATTACKS.parse(spec), x.device
+    split, found = from_pair(x, y, ids=ids), ATTACKS.parse(spec)
+    device = x.device if isinstance(x, Tensor) else torch.device("cpu")
     judge = _module(model).to(device)
-    numbers = split.ids if ids is None else ids
-    batch = Batch(*(tensor.to(device) for tensor in (split.batch().x, split.labels, numbers)))
+    batch = Batch(*(tensor.to(device) for tensor in split.batch()))
+    _answer(judge, batch.x[:32], split)
     form = evaluation_form(judge, batch.x[:32]).model
     same = steady(form, batch.x[:32], batch_size) and steady(judge, batch.x[:32], batch_size, gradient=False)
     passes = Passes(batch_size, None if same else max(batch_size, 32))
@@ -144,6 +152,7 @@ class Function(nn.Module):
 def _module(model: Model) -> nn.Module:
     if isinstance(model, nn.Module):
         return copy.deepcopy(model).float().eval()
+    require(callable(model), "model", "must be a path, a module or a function", type(model).__name__)
     return Function(model).eval()
 
 
@@ -155,9 +164,7 @@ def _in_memory(model: Model, where: DataSource) -> ModelSource:
     """The model, checked against the data, with a card and a digest of its weights and first answers."""
     module, name = _module(model).cpu(), _name(model)
     split = where.load()
-    logits = predict(module, split.batch(slice(0, 64)).x, 64)
-    rule = f"must answer images [n, c, h, w] with logits [n, classes], at least {len(split.classes)} classes"
-    require(logits.ndim == 2 and logits.shape[1] >= len(split.classes), "model", rule, tuple(logits.shape))
+    logits = _answer(module, split.batch(slice(0, 64)).x, split)
     where = _widened(where, tuple(str(label) for label in range(logits.shape[1])))
     classes = where.load().classes
     require(len(classes) == logits.shape[1], "model", f"must have the data's {len(classes)} classes", logits.shape[1])
@@ -166,6 +173,24 @@ def _in_memory(model: Model, where: DataSource) -> ModelSource:
         digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     card = Card(architecture=f"python:{name}", classes=classes, shape=split.shape)
     return ModelSource(name, where, loaded=Loaded(module, card, digest.hexdigest()))
+
+
+def _answer(module: nn.Module, x: Tensor, split: Split) -> Tensor:
+    """The logits of a few images, one row each and a column for every class that occurs."""
+    try:
+        logits: Tensor = module.eval()(x).detach()
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise InputError(f"model: does not take images of shape {tuple(x.shape)}: {reason}") from None
+    rule = f"must answer {len(x)} images with logits [{len(x)}, k], k at least {len(split.classes)} as the labels have"
+    fits = logits.ndim == 2 and len(logits) == len(x) and logits.shape[1] >= len(split.classes)
+    require(fits, "model", rule, tuple(logits.shape))
+    return logits
+
+
+def _only_for_paths(**given: object) -> None:
+    for name, value in given.items():
+        require(value is None, name, "is for a checkpoint's file: a model in memory has its own", value)
 
 
 def _widened(where: DataSource, classes: tuple[str, ...]) -> DataSource:

@@ -4,8 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 
+import torch
+
+from robusteval import __version__
 from robusteval.attacks import Passes
 from robusteval.core.errors import require
 from robusteval.data import Split
@@ -15,6 +18,9 @@ from robusteval.models.checkpoint import Loaded
 from robusteval.probes import Probe
 from robusteval.results.schema import MOST_CLASSES
 from robusteval.results.store import Store
+
+MOST_MODELS = 8
+"""Models that a worker keeps loaded."""
 
 SHARD = 1000
 """Samples of a shard: the unit of work, and the most that a crash loses."""
@@ -49,9 +55,26 @@ class Settings:
         return self.batch_size or (1024 if self.device == "cuda" else Passes().batch_size)
 
     @property
+    def stamp(self) -> tuple[str, ...]:
+        """What computes a cell now; it is stored with the rows, which later versions may find and keep."""
+        return (f"robusteval {__version__}", f"torch {torch.__version__}", f"{self.rows} rows")
+
+    @property
     def numerics(self) -> dict[str, object]:
         """What the bits of a result depend on beside the model, the data and the view."""
         return {"device": self.device, "dtype": "float32", "form": "evaluation", "threads": self.threads}
+
+
+def resolved(device: str) -> str:
+    """The device as it is named, and for `auto` cuda where there is one.
+
+    Raises:
+        InputError: it is unknown, or not on this machine.
+    """
+    require(device in ("auto", "cpu", "cuda"), "device", "must be auto, cpu or cuda", device)
+    found = torch.cuda.is_available()
+    require(found or device != "cuda", "device", "torch finds no CUDA device here; use cpu", device)
+    return ("cuda" if found else "cpu") if device == "auto" else device
 
 
 @dataclass(frozen=True)
@@ -103,17 +126,16 @@ def cells(
     settings: Settings,
     samples: Samples | None = None,
 ) -> list[Cell]:
-    """All cells of a run, view by view and model by model, so that a changed batch serves every model."""
+    """All cells of a run: a few models at a time, view by view, so that a changed batch serves each of them."""
     digests: dict[tuple[str, int], str] = {}
     found = []
-    for probe, group in suite.probes:
-        for source, loaded, split in models:
-            n = suite.size(group, len(split), samples)
-            subset = digests.setdefault((source.data.spec, n), "") or split.first(n).digest
-            digests[source.data.spec, n] = subset
-            key = _key(loaded, subset, probe, settings)
-            card = loaded.card
-            found.append(Cell(key, source, probe, n, subset, loaded.digest, card.variant, card.seed))
+    for start in range(0, len(models), MOST_MODELS):
+        for (probe, group), (source, loaded, split) in product(suite.probes, models[start : start + MOST_MODELS]):
+            place = source.data.spec, suite.size(group, len(split), samples)
+            if place not in digests:
+                digests[place] = split.first(place[1]).digest
+            key, card = _key(loaded, digests[place], probe, settings), loaded.card
+            found.append(Cell(key, source, probe, place[1], digests[place], loaded.digest, card.variant, card.seed))
     return found
 
 

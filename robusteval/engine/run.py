@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from robusteval import __version__
+from robusteval.core.errors import require
 from robusteval.data import Split
 from robusteval.engine import summary
 from robusteval.engine.executor import Executor
@@ -46,6 +47,10 @@ class Run:
     executor: Executor
     samples: Samples | None = None
 
+    def __post_init__(self) -> None:
+        number = isinstance(self.samples, int) and not isinstance(self.samples, bool) and self.samples >= 1
+        require(self.samples in (None, "all") or number, "samples", "must be at least 1, or 'all'", self.samples)
+
     def into(self, folder: Path, warn: Warn) -> pd.DataFrame:
         """Measure everything that the folder does not hold yet.
 
@@ -60,7 +65,13 @@ class Run:
             RobustevalError: a model, the data or the folder cannot be used; nothing was measured then.
         """
         planned = cells(self.suite, self._loaded(), self.settings, self.samples)
+        left_out = _models_of(folder) - {source.label for source in self.sources}
         store = Store.opened(folder, self._provenance(planned))
+        if left_out:
+            names = ", ".join(sorted(left_out))
+            warn(
+                f"{folder} held {names} before: its tables now show this run alone; name those too to see them together"
+            )
         errors = self._execute(planned, store, warn)
         return summary.write(store, planned, errors, self.settings.seed)
 
@@ -139,6 +150,11 @@ class _Timings:
         if (self.store.folder / "timings.parquet").exists():
             frame = pd.concat([self.store.read_table("timings"), frame], ignore_index=True)
         self.store.write_table("timings", frame)
+
+
+def _models_of(folder: Path) -> set[str]:
+    """The models that a report shows, where there is one."""
+    return set(Store.check(folder)["models"]) if (folder / "run.json").exists() else set()
 
 
 def _commit() -> str | None:

@@ -85,11 +85,13 @@ def describe(cell: Cell) -> dict[str, Any]:
 
 def write(store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed: int) -> pd.DataFrame:
     """Write `metrics` and `cells`, model by model in the order of the suite; a failed cell is a row with its error."""
-    summary, rows, listed = Summary(seed), [], []
+    summary, rows, listed = Summary(seed), [], list[dict[str, Any]]()
     order = {cell.source.label: None for cell in planned}
     for cell in sorted(planned, key=lambda cell: list(order).index(cell.source.label)):
+        facts = Facts()
         if store.has(cell.key):
-            rows += summary.rows(cell, *store.read(cell.key))
+            frame, facts = store.read(cell.key)
+            rows += summary.rows(cell, frame, facts)
         else:
             rows.append({**describe(cell), "error": errors.get(cell.key, "not finished")})
         listed.append(
@@ -101,9 +103,10 @@ def write(store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed
                 "digest": cell.key,
                 "data": cell.subset,
                 "weights": cell.weights,
+                "by": ", ".join(facts.by),
             }
         )
-    frame = metric_frame(rows)
-    store.write_table("metrics", frame, csv=True)
+    metrics = metric_frame(rows)
+    store.write_table("metrics", metrics, csv=True)
     store.write_table("cells", pd.DataFrame(listed))
-    return frame
+    return metrics

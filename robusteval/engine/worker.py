@@ -13,14 +13,11 @@ from robusteval.core.errors import RecordError, RobustevalError
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 from robusteval.data import Split
-from robusteval.engine.plan import Settings, Task
+from robusteval.engine.plan import MOST_MODELS, Settings, Task
 from robusteval.engine.sources import ModelSource
 from robusteval.models.fuse import evaluation_form
 from robusteval.probes.probe import Shared, Subject
-from robusteval.results.store import Store
-
-MOST_MODELS = 8
-"""Models a worker keeps loaded."""
+from robusteval.results.store import Facts, Store
 
 
 class Outcome(NamedTuple):
@@ -77,10 +74,14 @@ class Worker:
             keep_logits=self.settings.keep_logits,
             shared=self.shared,
         )
-        for measurement in cell.probe.measure(subject, Stream.seeded(self.settings.seed)):
-            if measurement.examples and task.shard == 0:
-                self.store.write_examples(cell.key, measurement.examples)
-            self.store.write_shard(cell.key, task.shard, measurement.frame, measurement.facts)
+        measurements = list(cell.probe.measure(subject, Stream.seeded(self.settings.seed)))
+        if [measurement.view for measurement in measurements] != [cell.probe.spec]:
+            views = [measurement.view for measurement in measurements]
+            raise RuntimeError(f"the probe of {cell.probe.spec!r} must yield this one view, not {views}")
+        if measurements[0].examples and task.shard == 0:
+            self.store.write_examples(cell.key, measurements[0].examples)
+        facts = measurements[0].facts + Facts(by=self.settings.stamp)
+        self.store.write_shard(cell.key, task.shard, measurements[0].frame, facts)
 
     def _split(self, source: ModelSource) -> Split:
         if source.data.spec not in self.splits:

@@ -27,6 +27,8 @@ def describe(path: Path, given: Description, trust_pickle: bool = False) -> Desc
     """
     card = checkpoint.read_card(path)
     if card is not None:
+        for name, value in (("arch", given.arch), ("mean", given.mean), ("std", given.std)):
+            require(value is None, name, f"{path} says its own: leave it out", value)
         if (data := given.data or card.data) is None:
             raise CheckpointError(f"{path} does not say which data it was trained on: name them with --data")
         return Description(arch=card.architecture, data=data, mean=card.mean, std=card.std)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from robusteval.attacks.norms import NORMS
-from robusteval.attacks.oracle import Oracle, cross_entropy
+from robusteval.attacks.oracle import Oracle, cross_entropy, finite
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 from robusteval.core.spec import Quotient
-from robusteval.probes.probe import Facets, Measurement, Probe, Subject, finite
+from robusteval.probes.probe import Facets, Measurement, Probe, Subject
 from robusteval.results.store import Facts
 
 
@@ -73,6 +73,6 @@ class Linearity(Probe):
                 if step < self.steps:
                     ascent = error.sign().to(x.dtype)[:, None, None, None] * (here.gradient - tangent.gradient).sign()
                     delta = ball.project(delta + 2.5 * self.eps / self.steps * ascent, self.eps)
-        end = cross_entropy(judge.logits(x + best), y)
+        end = cross_entropy(finite(judge.logits(x + best)), y)
         slope = (best.to(torch.float64) * start.gradient).sum(dim=(1, 2, 3))
         return (end - start.loss - slope).abs()

@@ -7,13 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from robusteval.attacks import Passes
-from robusteval.attacks.oracle import Oracle, predict
+from robusteval.attacks.oracle import Oracle, finite, predict
 from robusteval.core.component import Component
-from robusteval.core.errors import InputError
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch, Predictions
 from robusteval.results.schema import prediction_frame
@@ -118,19 +116,7 @@ class Probe(Component):
 
     @abstractmethod
     def measure(self, subject: Subject, rng: Stream) -> Iterator[Measurement]:
-        """Measure a shard."""
-
-
-def finite(logits: Tensor) -> Tensor:
-    """Logits as they are.
-
-    Raises:
-        InputError: one is NaN or infinite.
-    """
-    bad = int((~torch.isfinite(logits)).any(dim=1).sum())
-    if bad:
-        raise InputError(f"logits: must be finite, but are NaN or infinite for {bad} of {len(logits)} images")
-    return logits
+        """Measure a shard; yield one measurement, whose view is this probe's spec."""
 
 
 def examples(clean: Tensor, changed: Tensor, subject: Subject) -> dict[str, Tensor]:

@@ -60,7 +60,9 @@ def notes(metrics: pd.DataFrame) -> list[str]:
         "Accuracy in %, ± the larger half of the 95% interval over samples (Wilson; bootstrap for ECE and gamma).",
     ]
     if views["kind"].eq("clean").any():
-        lines.append("ECE: top label, 15 equal-width bins, L1, clean view.")
+        lines.append(
+            "ECE: top label, 15 equal-width bins, L1, clean view; biased up at small n, as its interval corrects."
+        )
     elif views["kind"].eq("attack").any():
         lines.append("Clean accuracy was not measured: robust accuracy means little without it; add the view clean.")
     if views["kind"].eq("linearity").any():

@@ -41,6 +41,14 @@ def write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
         ) from None
 
 
+def clear(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote."""
+    for leftover in folder.rglob(".*.tmp"):
+        process = leftover.name.split(".")[-2]
+        if not (process.isdecimal() and Path(f"/proc/{process}").exists()):
+            leftover.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text."""
     write(path, lambda file: file.write(text.encode()))

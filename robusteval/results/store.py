@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,17 @@ class Facts:
         forwards: images passed forward.
         backwards: images passed backward.
         flags: reasons not to believe the number (TRUST R15).
+        by: what computed it: versions, and rows of a pass.
     """
 
     forwards: int = 0
     backwards: int = 0
     flags: tuple[str, ...] = ()
+    by: tuple[str, ...] = ()
 
     def __add__(self, other: "Facts") -> "Facts":
-        flags = tuple(sorted({*self.flags, *other.flags}))
-        return Facts(self.forwards + other.forwards, self.backwards + other.backwards, flags)
+        flags, by = (tuple(sorted({*mine, *yours})) for mine, yours in ((self.flags, other.flags), (self.by, other.by)))
+        return Facts(self.forwards + other.forwards, self.backwards + other.backwards, flags, by)
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,7 @@ class Store:
             raise RecordError(f"out={str(folder)!r}: the folder is not empty and not a report; name another with --out")
         elif folder.exists() and not folder.is_dir():
             raise RecordError(f"out={str(folder)!r}: must be a folder, and a file of that name exists")
-        for leftover in folder.rglob(".*.tmp"):  # of a run that was killed while it wrote
-            leftover.unlink(missing_ok=True)
+        files.clear(folder)
         files.write_text(folder / "run.json", json.dumps({"format": FORMAT, **run}, indent=2, sort_keys=True) + "\n")
         return cls(folder)
 
@@ -142,8 +143,8 @@ class Store:
 
 
 def _as_json(facts: Facts) -> dict[str, Any]:
-    return {"forwards": facts.forwards, "backwards": facts.backwards, "flags": list(facts.flags)}
+    return asdict(facts)
 
 
 def _from_json(facts: Mapping[str, Any]) -> Facts:
-    return Facts(facts["forwards"], facts["backwards"], tuple(facts["flags"]))
+    return Facts(facts["forwards"], facts["backwards"], tuple(facts["flags"]), tuple(facts["by"]))

@@ -8,6 +8,7 @@ from torch import nn
 from robusteval.attacks import ATTACKS, Attack, Passes, drive
 from robusteval.attacks.attack import State
 from robusteval.attacks.pgd import Pgd
+from robusteval.core.errors import InputError
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 
@@ -173,13 +174,14 @@ def test_trust_r3_an_attack_that_leaves_the_ball_or_the_box_is_a_bug(batch, end,
         drive(Planted(0.1, end=end), network(), batch, RANDOM)
 
 
-def test_a_loss_that_is_not_a_number_leaves_the_image_as_it_is(batch):
+def test_logits_that_are_not_numbers_are_no_verdict(batch):
     class Fragile(nn.Module):
         def forward(self, x):
             return network()(x) / (x == batch.x[0, 0, 0, 0]).flatten(1).any(dim=1, keepdim=True).float().clamp_max(0)
 
     data = Batch(batch.x[:1], batch.y[:1], batch.ids[:1])
-    assert torch.equal(drive(Pgd(0.1), Fragile(), data, RANDOM).inputs, data.x)
+    with pytest.raises(InputError, match="logits: must be finite"):
+        drive(Pgd(0.1), Fragile(), data, RANDOM)
 
 
 def test_a_point_wrong_within_rounding_is_not_given_up_for_one_of_higher_loss():

@@ -133,10 +133,7 @@ def test_eval(strange: Path, command: Call, arguments: tuple[str, ...], said: st
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_no_cuda(desk: Path, command: Call) -> None:
-    assert (
-        "torch finds no CUDA device here; use --device cpu"
-        in command("eval", "net.safetensors", "--device", "cuda").line
-    )
+    assert "torch finds no CUDA device here; use cpu" in command("eval", "net.safetensors", "--device", "cuda").line
 
 
 def test_no_default_checkpoint(tmp_path: Path, command: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,12 +115,14 @@ def test_own_data_say_how_they_may_be_augmented(name: str) -> None:
 @pytest.mark.parametrize("name", ["folder", "npz", "hf-parquet", "tiny-imagenet"])
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_path_that_is_not_there_is_named(name: str, split: str) -> None:
-    with pytest.raises(DataError, match=r"^path='/no/such/place': there is no such file or folder$"):
+    with pytest.raises(
+        DataError, match=r"^path='/no/such/place': there is no such file or folder(; get it with: curl .*)?$"
+    ):
         DATA.parse(f"{name}(path='/no/such/place')").split(split)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "fashion-mnist"])
 def test_a_root_that_is_not_there_is_named(name: str, offline: list[str]) -> None:
-    with pytest.raises(DataError, match=r"^root='/no/such/place': there is no such file or folder$"):
+    with pytest.raises(DataError, match=r"^root='/no/such/place': there is no such file or folder; .* are downloaded$"):
         DATA.parse(f"{name}(root='/no/such/place')").split("test")
     assert offline == []

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import robusteval
-from robusteval.core.errors import DataError, InputError, RobustevalError, SpecError
+from robusteval.core.errors import DataError, InputError, RecordError, RobustevalError, SpecError
 from robusteval.engine.api import Data, Model
 from robusteval.engine.suite import Group, Suite
 from robusteval.models.checkpoint import load
@@ -19,6 +19,7 @@ from robusteval.results.report import Report
 from robusteval.results.schema import METRIC_COLUMNS
 
 VIEWS = ("clean", "fgsm(eps=8/255)", "fog@3", "linearity(steps=2)")
+SPEC = "fgsm(eps=8/255)"
 SUITE = Suite(name="tiny", samples=48, views=(Group(specs=VIEWS),))
 
 
@@ -88,7 +89,7 @@ def test_the_model_is_left_as_it_was() -> None:
 def test_the_frames_have_the_columns_and_types_of_the_record(report: Report, tmp_path: Path) -> None:
     assert list(report.metrics.columns) == list(METRIC_COLUMNS)
     assert {name: str(kind) for name, kind in report.metrics.dtypes.items()} == METRIC_COLUMNS
-    assert list(report.cells.columns) == ["cell", "model", "view", "n", "digest", "data", "weights"]
+    assert list(report.cells.columns) == ["cell", "model", "view", "n", "digest", "data", "weights", "by"]
     assert list(report.samples.columns[:4]) == ["model", "view", "sample", "label"]
     kinds = report.samples.dtypes.astype(str)
     wanted = {"sample": "int64", "label": "int64", "prediction": "Int64", "correct": "boolean", "nll": "float64"}
@@ -117,12 +118,11 @@ def test_metrics_follow_from_samples(report: Report) -> None:
     assert (report.metrics["value"] <= report.metrics["high"]).all()
 
 
-def test_a_report_folder_is_kept_and_goes_on(tmp_path: Path) -> None:
+def test_a_report_folder_is_kept_and_never_mistaken_for_another_models(tmp_path: Path) -> None:
     first = robusteval.evaluate(network(), images(), SUITE, out=tmp_path / "report")
-    times = {file: file.stat().st_mtime_ns for file in (tmp_path / "report" / "samples").iterdir()}
-    second = robusteval.evaluate(network(), images(), SUITE, out=tmp_path / "report")
-    assert {file: file.stat().st_mtime_ns for file in times} == times
-    pd.testing.assert_frame_equal(first.metrics, second.metrics)
+    pd.testing.assert_frame_equal(robusteval.Report.read(tmp_path / "report").metrics, first.metrics)
+    with pytest.raises(RecordError, match="a model in memory cannot be known again"):
+        robusteval.evaluate(network(), images(), SUITE, out=tmp_path / "report")
 
 
 def test_nothing_is_left_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,9 +150,9 @@ def test_failed_cells_warn_where_evaluate_is_called() -> None:
         (lambda: robusteval.evaluate(sums, "digit"), SpecError, "did you mean 'digits'"),
         (lambda: robusteval.evaluate(sums, images(), "quik"), InputError, "did you mean 'quick'"),
         (lambda: robusteval.evaluate(sums, images(), SUITE, samples=0), InputError, "samples=0: must be at least 1"),
-        (lambda: robusteval.evaluate(sums, images(), SUITE, device="gpu"), InputError, "must be 'cpu' or 'cuda'"),
+        (lambda: robusteval.evaluate(sums, images(), SUITE, device="gpu"), InputError, "must be auto, cpu or cuda"),
         (lambda: robusteval.evaluate(sums, (images()[0] * 255, images()[1]), SUITE), InputError, "divide by 255"),
-        (lambda: robusteval.evaluate(sums, (images()[0], images()[1] + 5), SUITE), InputError, "at least 15 classes"),
+        (lambda: robusteval.evaluate(sums, (images()[0], images()[1] + 5), SUITE), InputError, "k at least 15"),
         (lambda: robusteval.evaluate(sums, (images()[0][:0], images()[1][:0]), SUITE), DataError, "empty"),
         (lambda: robusteval.evaluate(sums, (images()[0], images()[1][:9]), SUITE), InputError, "labels"),
         (
@@ -162,6 +162,15 @@ def test_failed_cells_warn_where_evaluate_is_called() -> None:
         ),
         (lambda: robusteval.evaluate("nothing.pth", images(), SUITE), RobustevalError, "nothing.pth cannot be read"),
         (lambda: robusteval.attack(sums, *images(), "pdg(eps=8/255)"), SpecError, "did you mean 'pgd'"),
+        (lambda: robusteval.attack(sums, images()[0], images()[1] + 5, SPEC), InputError, "k at least 15"),
+        (lambda: robusteval.attack(sums, *images(), SPEC, ids=torch.zeros(64)), InputError, "ids"),
+        (lambda: robusteval.attack(sums, *images(), SPEC, ids=torch.arange(3)), InputError, "ids"),
+        (lambda: robusteval.attack(lambda x: sums(x) * torch.nan, *images(), SPEC), InputError, "must be finite"),
+        (lambda: robusteval.attack(lambda x: x, *images(), SPEC), InputError, "must answer"),
+        (lambda: robusteval.evaluate(None, images(), SUITE), InputError, "must be a path, a module or a function"),
+        (lambda: robusteval.evaluate(sums, images(), SUITE, samples="10"), InputError, "samples='10'"),
+        (lambda: robusteval.evaluate(sums, images(), SUITE, samples=True), InputError, "samples=True"),
+        (lambda: robusteval.evaluate(sums, images(), SUITE, mean=(0.5,)), InputError, "is for a checkpoint's file"),
     ],
 )
 def test_bad_input(call: Callable[[], object], error: type[Exception], said: str) -> None:

@@ -192,3 +192,9 @@ def test_a_network_that_is_no_classifier_is_said(tmp_path, answer, said):
     torch.save(Wrong(answer), tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=f"is no classifier: it answers 2 images {said}"):
         load(tmp_path / "a.pt", Description(data="cifar10"), SHAPE, CLASSES, trust_pickle=True)
+
+
+@pytest.mark.parametrize("given", [{"arch": "small-cnn"}, {"mean": (0.5,)}, {"std": (0.5,)}])
+def test_what_an_own_checkpoint_says_of_itself_is_not_said_again(own, given):
+    with pytest.raises(InputError, match="says its own: leave it out"):
+        describe(own, Description(**given))

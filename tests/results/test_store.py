@@ -43,7 +43,7 @@ def test_shards_join_in_order_with_their_facts(store: Store) -> None:
 
 
 def test_leftovers_of_a_killed_writer_go(store: Store) -> None:
-    leftover = store.folder / "samples" / ".0123.parquet.77.tmp"
+    leftover = store.folder / "samples" / ".0123.parquet.99999999.tmp"
     leftover.parent.mkdir()
     leftover.write_bytes(b"half")
     Store.opened(store.folder, {})
