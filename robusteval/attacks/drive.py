@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from robusteval.attacks.attack import Attack, State
-from robusteval.attacks.oracle import SMALLEST, Oracle, finite, predict
+from robusteval.attacks.oracle import SMALLEST, Oracle, finite, margin, predict
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 
@@ -77,8 +77,9 @@ def drive(
     clean = finite(predict(judge, batch.x, *passes))
     correct = clean.argmax(dim=1) == batch.y
     search = _Search(attack, oracle, batch, rng.stream("attack", attack.name), passes.batch_size)
-    chosen = correct if attack.goal == "break" else torch.ones_like(correct)
-    search.run(chosen.nonzero()[:, 0])
+    # The surest first: they take longest, and the last passes are full when short searches come last.
+    order = margin(clean, batch.y).argsort(descending=True, stable=True)
+    search.run(order[correct[order]] if attack.goal == "break" else order)
     inputs = search.best
     check_ball(attack, inputs, batch.x)
     changed = (inputs != batch.x).flatten(1).any(dim=1)
