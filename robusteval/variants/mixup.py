@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch.nn import functional
-
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
+from robusteval.variants.mixing import mixed, one_share, own_shares, random_partner
 from robusteval.variants.variant import InputMixer, MixedBatch
 
 
@@ -31,14 +29,5 @@ class Mixup(InputMixer):
 
     def mix(self, batch: Batch, classes: int, rng: Stream) -> MixedBatch:
         """Mix every sample with its partner; lambda is the share of the sample itself."""
-        x, y, ids = batch
-        step = ids.new_zeros(1)
-        partner = rng.stream("partner").permutation(step, len(ids))[0]
-        drawn = ids if self.per_sample else step
-        share = rng.stream("lambda").beta(drawn, (), self.alpha, self.alpha).to(x.dtype)
-        targets = functional.one_hot(y, classes).to(x.dtype)
-        return MixedBatch(
-            x=torch.lerp(x[partner], x, share[:, None, None, None]),
-            targets=torch.lerp(targets[partner], targets, share[:, None]),
-            weights=torch.ones_like(x[:, 0, 0, 0]),
-        )
+        draw = own_shares if self.per_sample else one_share
+        return mixed(batch, classes, random_partner(batch, rng), draw(batch, self.alpha, rng))

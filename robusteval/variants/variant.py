@@ -4,6 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,11 +15,15 @@ from robusteval.data import Split
 
 
 class MixedBatch(NamedTuple):
-    """Images `x` [n, c, h, w], soft labels `targets` [n, k] whose rows sum to 1, weights `weights` [n]."""
+    """Images `x` [n, c, h, w], soft labels `targets` [n, k] whose rows sum to 1, weights `weights` [n].
+
+    The weighted losses are divided by `total`, which is the sum of the weights where it is None.
+    """
 
     x: Tensor
     targets: Tensor
     weights: Tensor
+    total: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,4 +51,6 @@ class InputMixer(Variant):
         """The weighted mean of the cross-entropies against soft labels."""
         mixed = self.mix(batch, classes, rng)
         losses = functional.cross_entropy(model(mixed.x), mixed.targets, reduction="none")
-        return (mixed.weights * losses).sum() / mixed.weights.sum()
+        total = mixed.weights.sum() if mixed.total is None else losses.new_tensor(mixed.total)
+        # Where no sample has weight, the loss is zero, and so is its gradient.
+        return (mixed.weights * losses).sum() / total.clamp_min(torch.finfo(losses.dtype).tiny)

@@ -32,7 +32,7 @@ def shares(spec: str, steps: int) -> Tensor:
 
 @pytest.mark.parametrize("spec", ["mixup", "mixup(alpha=0.2)", "mixup(per_sample=True)"])
 def test_images_and_targets_are_mixed_alike(spec):
-    x, targets, weights = mixed(spec)
+    x, targets, weights, _ = mixed(spec)
     onehot = functional.one_hot(BATCH.y, 3).float()
     torch.testing.assert_close(targets, x.flatten(1) @ onehot)
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(N))

@@ -1,0 +1,59 @@
+"""k-mixup: interpolation between optimally matched k-batches (Greenewald et al. 2021, arXiv:2106.02933)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from robusteval.core.errors import require
+from robusteval.core.matching import match_in_blocks
+from robusteval.core.rng import Stream
+from robusteval.core.types import Batch
+from robusteval.variants.mixing import mixed, one_share, random_partner
+from robusteval.variants.variant import InputMixer, MixedBatch
+
+
+@dataclass(frozen=True)
+class Kmixup(InputMixer):
+    """Inputs are matched in squared Euclidean distance, labels travel with their image; one lambda per batch.
+
+    Attributes:
+        alpha: of Beta(alpha, alpha); larger k shrinks the perturbation, so a k sweep wants larger alpha.
+        k: samples matched at a time.
+        pairing: `halves` cuts the batch into two disjoint halves by a random permutation, and each matched pair gives
+            two mixed samples, with lambda and 1 - lambda; `same-batch` matches the batch with a permutation of itself,
+            as the official code does, where a share of about k / batch of the samples meets itself.
+        cost: `squared` distance as written, or the plain `distance` of the official code.
+    """
+
+    name: ClassVar[str] = "kmixup"
+
+    alpha: float = 1.0
+    k: int = 32
+    pairing: Literal["halves", "same-batch"] = "halves"
+    cost: Literal["squared", "distance"] = "squared"
+
+    def __post_init__(self) -> None:
+        require(self.alpha > 0, "alpha", "must be above 0; erm is the variant without mixing", self.alpha)
+        require(self.k >= 1, "k", "must be at least 1", self.k)
+
+    def mix(self, batch: Batch, classes: int, rng: Stream) -> MixedBatch:
+        """Match, then mix every sample with its partner."""
+        limit = len(batch.ids) // 2
+        require(self.k <= limit, "k", f"must be at most half the batch, {limit}", self.k)
+        share = one_share(batch, self.alpha, rng)
+        order = random_partner(batch, rng)
+        if self.pairing == "same-batch":
+            partner = order[match_in_blocks(batch.x, batch.x[order], self.k, self.cost == "squared")]
+            return mixed(batch, classes, partner, share)
+        return mixed(batch, classes, self._across(batch.x, order), share)
+
+    def _across(self, x: Tensor, order: Tensor) -> Tensor:
+        """Partners between the two halves of an order, both ways; the odd one out stays by itself."""
+        half = len(order) // 2
+        first, second = order[:half], order[half : 2 * half]
+        matched = second[match_in_blocks(x[first], x[second], self.k, self.cost == "squared")]
+        partner = torch.arange(len(order), device=order.device)
+        partner[first], partner[matched] = matched, first
+        return partner

@@ -1,0 +1,50 @@
+"""What pair-mixing variants share: partners, shares, and the mix of inputs and labels."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from robusteval.core.rng import Stream
+from robusteval.core.types import Batch
+from robusteval.variants.variant import MixedBatch
+
+
+def random_partner(batch: Batch, rng: Stream) -> Tensor:
+    """A random permutation of the batch, [n]."""
+    return rng.stream("partner").permutation(batch.ids.new_zeros(1), len(batch.ids))[0]
+
+
+def one_share(batch: Batch, alpha: float, rng: Stream) -> Tensor:
+    """One lambda ~ Beta(alpha, alpha) for the whole batch, [1]."""
+    return _drawn(batch.ids.new_zeros(1), batch, alpha, rng)
+
+
+def own_shares(batch: Batch, alpha: float, rng: Stream) -> Tensor:
+    """A lambda ~ Beta(alpha, alpha) for each sample, [n]."""
+    return _drawn(batch.ids, batch, alpha, rng)
+
+
+def mixed(batch: Batch, classes: int, partner: Tensor, share: Tensor) -> MixedBatch:
+    """Each sample with its partner, in inputs and labels alike; `share` [1] or [n] is the part of the sample itself."""
+    x, targets, weights, _ = unmixed(batch, classes)
+    return MixedBatch(
+        x=torch.lerp(x[partner], x, share[:, None, None, None]),
+        targets=torch.lerp(targets[partner], targets, share[:, None]),
+        weights=weights,
+    )
+
+
+def unmixed(batch: Batch, classes: int) -> MixedBatch:
+    """The clean samples."""
+    targets = functional.one_hot(batch.y, classes).to(batch.x.dtype)
+    return MixedBatch(batch.x, targets, torch.ones_like(batch.ids, dtype=batch.x.dtype))
+
+
+def together(first: MixedBatch, second: MixedBatch) -> MixedBatch:
+    """Two mixed batches in one pass."""
+    x, targets, weights = (torch.cat([a, b]) for a, b in zip(first[:3], second[:3], strict=True))
+    return MixedBatch(x, targets, weights)
+
+
+def _drawn(ids: Tensor, batch: Batch, alpha: float, rng: Stream) -> Tensor:
+    return rng.stream("lambda").beta(ids, (), alpha, alpha).to(batch.x.dtype)
