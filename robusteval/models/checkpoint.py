@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from robusteval.core import files
 from robusteval.core.errors import CheckpointError
 from robusteval.models import ARCHITECTURES
 from robusteval.models.classifier import Classifier
@@ -82,7 +81,8 @@ def save(path: Path, model: Classifier, card: Card) -> None:
             raise ValueError(f"the card's {name} is not the model's")
     # Clones, because safetensors refuses tensors that share memory, as tied weights do.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.network.state_dict().items()}
-    _write(path, safetensors.torch.save(tensors, {_KEY: card.model_dump_json()}))
+    payload = safetensors.torch.save(tensors, {_KEY: card.model_dump_json()})
+    files.write(path, lambda file: file.write(payload), CheckpointError)
 
 
 def read_card(path: Path) -> Card | None:
@@ -208,18 +208,3 @@ def _card(path: Path, text: str) -> Card:
 def _fault(word: str, names: list[str]) -> str:
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return f"{word} '{names[0]}'{more}" if names else ""
-
-
-def _write(path: Path, payload: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -1,10 +1,7 @@
-"""Writing that never leaves half a file: to a temporary name, synced, renamed."""
+"""The files of a record: whole or not there at all, and checked when they are read."""
 
-import errno
 import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,10 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from robusteval.core import files
 from robusteval.core.errors import RecordError
 
 _FACTS = b"robusteval"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
@@ -24,21 +21,7 @@ def write(path: Path, writer: Callable[[BinaryIO], object]) -> None:
     Raises:
         RecordError: the disk is full or the place cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            writer(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        reason = "the disk is full" if error.errno in _FULL else (error.strerror or str(error))
-        raise RecordError(
-            f"{path} cannot be written: {reason}; what was finished before is kept, and the same command goes on there"
-        ) from None
+    files.write(path, writer, RecordError, "; what was finished before is kept, and the same command goes on there")
 
 
 def clear(folder: Path) -> None:

@@ -145,7 +145,7 @@ def test_no_default_checkpoint(tmp_path: Path, command: Call, monkeypatch: pytes
 
 
 TRAIN: dict[str, tuple[tuple[str, ...], str]] = {
-    "unknown variant": (("--variant", "mixap"), "unknown variant 'mixap': did you mean 'mixup'?"),
+    "unknown variant": (("--variant", "mixap"), "unknown variant 'mixap': did you mean 'mixup'"),
     "unknown parameter": (("--variant", "erm,mixup(alfa=1)"), "mixup has no parameter 'alfa'; did you mean 'alpha'?"),
     "no variant": (("--variant", ","), "name at least one"),
     "variant left out": ((), "--variant"),
