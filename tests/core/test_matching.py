@@ -2,6 +2,7 @@
 
 import itertools
 
+import ot
 import pytest
 import torch
 
@@ -28,6 +29,14 @@ def test_the_plan_is_that_of_brute_force(k):
     a, b = cloud(k, 3), cloud(k, 3)
     best = min(cost(a, b, list(plan)) for plan in itertools.permutations(range(k)))
     assert cost(a, b, match(squared_distances(a, b))) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("k", [2, 16, 64])
+def test_the_plan_costs_what_the_general_solver_finds(k):
+    a, b = cloud(k, 5), cloud(k, 5)
+    costs = squared_distances(a, b)
+    reference = (ot.emd([], [], costs.numpy()) * costs.numpy()).sum() * k
+    assert cost(a, b, match(costs)) == pytest.approx(reference)
 
 
 def test_no_random_plan_is_cheaper():
