@@ -7,9 +7,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from robusteval.core.errors import RobustevalError
+from robusteval.core.errors import InputError, RobustevalError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def check_writable(argument: str, folder: Path) -> None:
+    """Find out before hours of work, not after, that nothing can be written to a folder.
+
+    Raises:
+        InputError: the folder, or the nearest one above it that exists, is a file or not writable.
+    """
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        reason = "not writable" if nearest.is_dir() else "a file"
+        raise InputError(f"{argument}={str(folder)!r}: {nearest} is {reason}; name another folder with --{argument}")
 
 
 def write(path: Path, writer: Callable[[BinaryIO], object], kind: type[RobustevalError], advice: str = "") -> None:

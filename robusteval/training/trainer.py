@@ -70,7 +70,7 @@ class Training:
     def _fit(self, model: nn.Module, train: Split, on_epoch: Callable[[Epoch], None] | None) -> None:
         rng, classes = Stream.seeded(self.seed).stream("train"), len(train.classes)
         settings = self.recipe.settings(len(train))
-        variant = self.variant.prepared(train, self.seed)
+        variant = self.variant
         images, labels, ids = (tensor.to(self.device) for tensor in (train.images, train.labels, train.ids))
         resident = Split(images, labels, ids, train.classes)
 

@@ -1,8 +1,9 @@
 """Layer 4: training variants, one per module."""
 
 from robusteval.core.component import Registry
-from robusteval.variants.variant import InputMixer, MixedBatch, Variant
+from robusteval.variants.fitting import Fitting
+from robusteval.variants.variant import FittedVariant, InputMixer, MixedBatch, Step, Variant
 
 VARIANTS: Registry[Variant] = Registry("variant", Variant, __name__)
 
-__all__ = ["VARIANTS", "InputMixer", "MixedBatch", "Variant"]
+__all__ = ["VARIANTS", "FittedVariant", "Fitting", "InputMixer", "MixedBatch", "Step", "Variant"]

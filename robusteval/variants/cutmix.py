@@ -23,6 +23,7 @@ class Cutmix(InputMixer):
     """
 
     name: ClassVar[str] = "cutmix"
+    images_only: ClassVar[bool] = True
 
     alpha: float = 1.0
     probability: float = 0.5

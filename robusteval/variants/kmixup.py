@@ -1,5 +1,6 @@
 """k-mixup: interpolation between optimally matched k-batches (Greenewald et al. 2021, arXiv:2106.02933)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -48,6 +49,11 @@ class Kmixup(InputMixer):
             partner = order[match_in_blocks(batch.x, batch.x[order], self.k, self.cost == "squared")]
             return mixed(batch, classes, partner, share)
         return mixed(batch, classes, self._across(batch.x, order), share)
+
+    def notes(self, batch: Batch, mixed: MixedBatch) -> Mapping[str, Tensor]:
+        """The mean squared change of an image, which shrinks with k, and the share of images that stayed the same."""
+        moved = ((mixed.x - batch.x) ** 2).flatten(1).sum(dim=1)
+        return {"moved": moved.mean(), "unmoved": (moved == 0).to(moved.dtype).mean()}
 
     def _across(self, x: Tensor, order: Tensor) -> Tensor:
         """Partners between the two halves of an order, both ways; the odd one out stays by itself."""

@@ -1,5 +1,6 @@
 """Local mixup: pairs whose ends are far apart count less (Baena et al. 2022, arXiv:2201.04368)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -55,6 +56,10 @@ class Local(InputMixer):
             pairs = pairs._replace(weights=pairs.weights.masked_fill(himself, 0))
             pairs = together(pairs, unmixed(batch, classes))
         return pairs if self.normaliser == "weights" else pairs._replace(total=float(len(batch.ids)))
+
+    def notes(self, batch: Batch, mixed: MixedBatch) -> Mapping[str, Tensor]:
+        """The mean weight of the pairs: near 1 the variant is mixup."""
+        return {"weight": mixed.weights[: len(batch.ids)].mean()}
 
     def weights(self, x: Tensor, partner: Tensor) -> Tensor:
         """The weight of each pair (sample, partner), [n]; lambda does not enter."""

@@ -27,11 +27,12 @@ def own_shares(batch: Batch, alpha: float, rng: Stream) -> Tensor:
 def mixed(batch: Batch, classes: int, partner: Tensor, share: Tensor) -> MixedBatch:
     """Each sample with its partner, in inputs and labels alike; `share` [1] or [n] is the part of the sample itself."""
     x, targets, weights, _ = unmixed(batch, classes)
-    return MixedBatch(
-        x=torch.lerp(x[partner], x, share[:, None, None, None]),
-        targets=torch.lerp(targets[partner], targets, share[:, None]),
-        weights=weights,
-    )
+    return MixedBatch(blended(x, partner, share), blended(targets, partner, share), weights)
+
+
+def blended(rows: Tensor, partner: Tensor, share: Tensor) -> Tensor:
+    """Each row [n, ...] with its partner's; `share` [1] or [n] is the part of the row itself."""
+    return torch.lerp(rows[partner], rows, share.to(rows.dtype).reshape(-1, *[1] * (rows.ndim - 1)))
 
 
 def unmixed(batch: Batch, classes: int) -> MixedBatch:

@@ -1,8 +1,9 @@
-"""The contract of a training variant, and of those that mix inputs."""
+"""The contract of a training variant, and of those that mix inputs or fit something first."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,14 @@ from torch.nn import functional
 from robusteval.core.component import Component
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
-from robusteval.data import Split
+from robusteval.variants.fitting import Fitting
+
+
+class Step(NamedTuple):
+    """The loss of a batch, a scalar, and scalars by name that the learning curves show beside it."""
+
+    loss: Tensor
+    notes: Mapping[str, Tensor]
 
 
 class MixedBatch(NamedTuple):
@@ -28,14 +36,24 @@ class MixedBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Variant(Component):
-    """A way to train: `loss` is the author's; the one training loop has no branch on it."""
+    """A way to train: `loss` is the author's; the one training loop calls `step` and has no branch on the variant.
+
+    Attributes:
+        images_only: whether the samples must be images, not vectors.
+    """
+
+    images_only: ClassVar[bool] = False
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> Tensor:
         """The training loss of a batch, a scalar; `rng` belongs to the step."""
 
-    def prepared(self, train: Split, seed: int) -> Self:
-        """This variant with whatever it must fit on the training split before the first step."""
+    def step(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> Step:
+        """The loss with its notes."""
+        return Step(self.loss(model, batch, classes, rng), {})
+
+    def prepared(self, fitting: Fitting) -> "Variant":
+        """What is trained with: this variant, or one that holds what had to be fitted before the first step."""
         return self
 
 
@@ -47,10 +65,36 @@ class InputMixer(Variant):
     def mix(self, batch: Batch, classes: int, rng: Stream) -> MixedBatch:
         """Mix the samples of a batch."""
 
+    def notes(self, batch: Batch, mixed: MixedBatch) -> Mapping[str, Tensor]:
+        """Scalars about the mix that the learning curves show: the author's, where there are any."""
+        return {}
+
     def loss(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> Tensor:
         """The weighted mean of the cross-entropies against soft labels."""
+        return self.step(model, batch, classes, rng).loss
+
+    def step(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> Step:
+        """The loss with the notes on the mix."""
         mixed = self.mix(batch, classes, rng)
         losses = functional.cross_entropy(model(mixed.x), mixed.targets, reduction="none")
         total = mixed.weights.sum() if mixed.total is None else losses.new_tensor(mixed.total)
         # Where no sample has weight, the loss is zero, and so is its gradient.
-        return (mixed.weights * losses).sum() / total.clamp_min(torch.finfo(losses.dtype).tiny)
+        loss = (mixed.weights * losses).sum() / total.clamp_min(torch.finfo(losses.dtype).tiny)
+        return Step(loss, self.notes(batch, mixed))
+
+
+@dataclass(frozen=True)
+class FittedVariant(Variant):
+    """A variant that fits something on the training part first: `prepared` is the author's.
+
+    It returns the variant that holds the fitted part: a subclass of `Variant` or `InputMixer` without a `name` of its
+    own, so that no spec can name it.
+    """
+
+    @abstractmethod
+    def prepared(self, fitting: Fitting) -> Variant:
+        """What is trained with."""
+
+    def loss(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> Tensor:
+        """There is none before the fit."""
+        raise RuntimeError(f"{self} has fitted nothing yet: train with what prepared() returns")

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from robusteval.core.rng import Stream
-from robusteval.data import DATA
+from robusteval.data import DATA, Augmentation
 from robusteval.models import ARCHITECTURES
 from robusteval.models.classifier import Classifier
-from robusteval.variants import VARIANTS, InputMixer
+from robusteval.variants import VARIANTS, Fitting, InputMixer
 
 TRAIN = DATA.parse("digits").split("train").first(64)
 BATCH = TRAIN.batch()
@@ -18,9 +18,21 @@ RNG = Stream.seeded(0).stream("step", 0)
 CLASSES = 10
 
 
+class Untrained:
+    """Stands in for an ERM network: starting weights are enough for these laws."""
+
+    key = "untrained"
+
+    def __call__(self, epochs: int) -> nn.Module:
+        return Classifier(ARCHITECTURES.parse("small-cnn").initialised(TRAIN.shape, CLASSES)).eval()
+
+
+FITTING = Fitting(TRAIN, seed=0, erm=Untrained(), augmentation=Augmentation())
+
+
 @pytest.fixture(params=VARIANTS.classes)
 def variant(request):
-    return VARIANTS.parse(request.param).prepared(TRAIN, seed=0)
+    return VARIANTS.parse(request.param).prepared(FITTING)
 
 
 @pytest.fixture
