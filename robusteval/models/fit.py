@@ -95,7 +95,7 @@ class State:
     def __init__(self, model: nn.Module, settings: Settings) -> None:
         self.model = model
         self.optimiser = optimiser(model, settings)
-        averaging = None if settings.ema is None else get_ema_multi_avg_fn(settings.ema)
+        averaging = None if settings.ema is None else get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
         self.average = averaging and AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
         self.epoch = self.step = 0
 
