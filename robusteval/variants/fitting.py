@@ -36,8 +36,8 @@ class Erm(Protocol):
         """The `Classifier`, in eval mode on the run's device."""
 
 
-def _unheard(part: str, done: int, total: int) -> None:
-    pass
+def unheard(part: str, done: int, total: int) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Fitting:
     augmentation: Augmentation
     device: str = "cpu"
     cache: Path | None = None
-    progress: Progress = _unheard
+    progress: Progress = unheard
 
     def part(self, name: str, settings: Sequence[object], fit: Callable[[], Tensors]) -> Tensors:
         """Fitted tensors, on the CPU: those of the cache where the key matches, else fitted now and stored.

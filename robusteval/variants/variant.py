@@ -15,7 +15,7 @@ from robusteval.core.types import Batch
 from robusteval.variants.fitting import Fitting
 
 
-class Step(NamedTuple):
+class NotedLoss(NamedTuple):
     """The loss of a batch, a scalar, and scalars by name that the learning curves show beside it."""
 
     loss: Tensor
@@ -36,7 +36,7 @@ class MixedBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Variant(Component):
-    """A way to train: `loss` is the author's; the one training loop calls `step` and has no branch on the variant.
+    """A way to train: `loss` is the author's; the one training loop calls `loss_with_notes` and has no branch on the variant.
 
     Attributes:
         images_only: whether the samples must be images, not vectors.
@@ -48,9 +48,9 @@ class Variant(Component):
     def loss(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> Tensor:
         """The training loss of a batch, a scalar; `rng` belongs to the step."""
 
-    def step(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> Step:
+    def loss_with_notes(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> NotedLoss:
         """The loss with its notes."""
-        return Step(self.loss(model, batch, classes, rng), {})
+        return NotedLoss(self.loss(model, batch, classes, rng), {})
 
     def prepared(self, fitting: Fitting) -> "Variant":
         """What is trained with: this variant, or one that holds what had to be fitted before the first step."""
@@ -71,16 +71,16 @@ class InputMixer(Variant):
 
     def loss(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> Tensor:
         """The weighted mean of the cross-entropies against soft labels."""
-        return self.step(model, batch, classes, rng).loss
+        return self.loss_with_notes(model, batch, classes, rng).loss
 
-    def step(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> Step:
+    def loss_with_notes(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> NotedLoss:
         """The loss with the notes on the mix."""
         mixed = self.mix(batch, classes, rng)
         losses = functional.cross_entropy(model(mixed.x), mixed.targets, reduction="none")
         total = mixed.weights.sum() if mixed.total is None else losses.new_tensor(mixed.total)
         # Where no sample has weight, the loss is zero, and so is its gradient.
         loss = (mixed.weights * losses).sum() / total.clamp_min(torch.finfo(losses.dtype).tiny)
-        return Step(loss, self.notes(batch, mixed))
+        return NotedLoss(loss, self.notes(batch, mixed))
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a checkpoint and a suite; runs are serial and on the CPU."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("robusteval.engine.processes.default_workers", lambda _: 1)
+    monkeypatch.setattr("robusteval.cli.train.default_workers", lambda _: 1)
     checkpoint(tmp_path / "net.safetensors")
     (tmp_path / "tiny.toml").write_text(SUITE)
     return tmp_path

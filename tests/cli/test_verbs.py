@@ -1,12 +1,14 @@
 """What each verb prints, writes and answers."""
 
 import json
+import os
 import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ def test_help_imports_nothing_heavy(line: list[str]) -> None:
     heavy = HEAVY if line == ["--help"] else HEAVY - {"pydantic"}  # typer's own, to read a verb's options
     code = f"""
 import sys
+import time
 sys.argv = {["robusteval", *line]!r}
 from robusteval.cli import main
 try:
@@ -214,9 +217,9 @@ def test_train_writes_the_named_files_and_nothing_else(desk: Path, command: Call
     names = ["erm-seed0", "mixup-alpha=0.2-seed0", "mixup-seed0"]
     files = [f"checkpoints/digits/{name}.safetensors" for name in names]
     assert (answer.code, answer.err) == (0, "")
-    assert answer.out.splitlines() == files
-    assert sorted(str(path.relative_to(desk)) for path in (desk / "checkpoints").rglob("*.*")) == files
-    assert not [path for path in (desk / "checkpoints" / "digits").iterdir() if path.name.startswith(".")]
+    assert sorted(answer.out.splitlines()) == files
+    curves = [f"checkpoints/digits/curves/{name}.csv" for name in names]
+    assert sorted(str(path.relative_to(desk)) for path in (desk / "checkpoints").rglob("*.*")) == curves + files
     card = read_card(desk / files[1])
     assert card is not None
     assert (card.variant, card.seed, card.data) == ("mixup(alpha=0.2)", 0, "digits")
@@ -227,7 +230,7 @@ def test_train_writes_the_named_files_and_nothing_else(desk: Path, command: Call
     refused = command("train", "--data", "digits", "--epochs", "2", "--variant", "mixup(alpha=0.3),erm").line
     assert f"{files[0]} exists and was trained with other settings: name another folder with --out" in refused
     assert [(desk / file).stat().st_mtime_ns for file in files] == times
-    assert len(list((desk / "checkpoints" / "digits").iterdir())) == 3, "nothing is trained beside a refusal"
+    assert len(list((desk / "checkpoints" / "digits").glob("*.*"))) == 3, "nothing is trained beside a refusal"
 
 
 def test_train_again_gives_the_same_bytes(desk: Path, command: Call) -> None:
@@ -235,6 +238,58 @@ def test_train_again_gives_the_same_bytes(desk: Path, command: Call) -> None:
     assert command(*line, "a").code == command(*line, "b").code == 0
     first, second = (desk / folder / "erm-seed0.safetensors" for folder in "ab")
     assert first.read_bytes() == second.read_bytes()
+    answer = command(*line, "c", "--seeds", "1,0", "--workers", "2")
+    assert sorted(answer.out.splitlines()) == ["c/erm-seed0.safetensors", "c/erm-seed1.safetensors"]
+    assert (desk / "c" / "erm-seed0.safetensors").read_bytes() == first.read_bytes()
+
+
+def test_a_killed_training_goes_on_where_it_was(desk: Path, command: Call) -> None:
+    line = ["train", "--data", "digits", "--epochs", "12", "--device", "cpu", "--variant", "mixup", "--out"]
+    program = [Path(sys.executable).with_name("robusteval"), *line, "killed"]
+    process = subprocess.Popen(program, cwd=desk, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    unfinished, curves = desk / "killed/.mixup-seed0.unfinished", desk / "killed/curves/mixup-seed0.csv"
+    until = time.monotonic() + 60
+    while not curves.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert unfinished.exists()
+    assert not (desk / "killed/mixup-seed0.safetensors").exists()
+    done = len(curves.read_text().splitlines()) - 1
+    assert 1 <= done < 12
+    assert command(*line, "killed").code == command(*line, "whole").code == 0
+    assert not unfinished.exists()
+    for name in ("mixup-seed0.safetensors", "curves/mixup-seed0.csv"):
+        assert (desk / "killed" / name).read_bytes() == (desk / "whole" / name).read_bytes()
+
+
+def test_one_failed_run_stops_no_other(desk: Path, command: Call) -> None:
+    (desk / "wild.toml").write_text("epochs = 1\nbatch_size = 32\nlr = 1e30\nweight_decay = 0\n")
+    answer = command("train", "--data", "digits", "--recipe", "wild.toml", "--variant", "erm", "--seeds", "0,1")
+    assert answer.code == 1
+    lines = answer.err.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["erm seed 0", "erm seed 1"]
+    assert all("training diverged at step" in line for line in lines)
+    assert not list((desk / "checkpoints").rglob("*.safetensors"))
+
+
+def test_torchrun_shares_the_batches(desk: Path) -> None:
+    """Two processes leave one checkpoint, and learn."""
+    program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "--no-python"]
+    line = ["robusteval", "train", "--variant", "mixup,kmixup", "--data", "digits", "--epochs", "3", "--out", "both"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [*program, *line], cwd=desk, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path}
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (desk / "both").glob("*.safetensors")) == [
+        "kmixup-seed0.safetensors",
+        "mixup-seed0.safetensors",
+    ]
+    card = read_card(desk / "both" / "mixup-seed0.safetensors")
+    assert card is not None
+    assert card.validation is not None
+    assert card.validation["accuracy"] > 0.5
 
 
 def test_a_long_run_on_a_terminal_shows_a_readable_table(

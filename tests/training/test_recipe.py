@@ -16,7 +16,10 @@ SMALL = {"epochs": 3, "batch_size": 100, "lr": 0.1}
         ("momentum", 1),
         ("weight_decay", -1),
         ("schedule", "cosin"),
-        ("validation", -1),
+        ("validation", -0.1),
+        ("validation", 1),
+        ("ema", 1),
+        ("precision", "fp8"),
         ("epoch", 3),
     ],
 )
@@ -32,8 +35,9 @@ def test_the_settings_count_whole_batches():
 
 
 def test_the_card_reads_back():
-    recipe = Recipe(**SMALL, schedule="cosine", augment=False, validation=10)
+    recipe = Recipe(**SMALL, schedule="cosine", augment=False, validation=0.1)
     assert Recipe(**recipe.card()) == recipe
+    assert not {"arch", "data"} & set(recipe.card())
 
 
 @pytest.mark.parametrize("path", sorted((config.suites() / "train").glob("*.toml")), ids=lambda path: path.stem)

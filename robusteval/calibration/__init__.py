@@ -1,0 +1,1 @@
+"""Layer 3: recalibration, one method per module."""
