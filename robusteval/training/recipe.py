@@ -15,7 +15,8 @@ class Recipe(BaseModel):
         batch_size: samples of a step; a last smaller batch is left out.
         lr: the highest learning rate.
         method: of descent.
-        momentum: of stochastic gradient descent, Nesterov's.
+        momentum: of stochastic gradient descent.
+        nesterov: whether the momentum looks ahead (Sutskever et al., 2013).
         weight_decay: on weights of two and more dimensions.
         schedule: of the learning rate, per step.
         warmup: share of the steps in which the rate rises from zero.
@@ -38,6 +39,7 @@ class Recipe(BaseModel):
     lr: float = Field(gt=0, allow_inf_nan=False)
     method: Method = "sgd"
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = True
     weight_decay: float = Field(default=5e-4, ge=0, allow_inf_nan=False)
     schedule: Schedule = "one-cycle"
     warmup: float = Field(default=0.25, ge=0, lt=1)
@@ -60,7 +62,7 @@ class Recipe(BaseModel):
             method=self.method,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
-            nesterov=self.momentum > 0,
+            nesterov=self.nesterov and self.momentum > 0,
             ema=self.ema,
             schedule=self.schedule,
             warmup=self.warmup,

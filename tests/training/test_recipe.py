@@ -2,8 +2,11 @@ import pytest
 from pydantic import ValidationError
 
 from robusteval.core import config
+from robusteval.data import DATA
+from robusteval.models import ARCHITECTURES
 from robusteval.training import Recipe
 
+SHAPES = {"fashion-mnist": (1, 28, 28), "cifar10": (3, 32, 32), "tiny-imagenet": (3, 64, 64)}
 SMALL = {"epochs": 3, "batch_size": 100, "lr": 0.1}
 
 
@@ -42,4 +45,9 @@ def test_the_card_reads_back():
 
 @pytest.mark.parametrize("path", sorted((config.suites() / "train").glob("*.toml")), ids=lambda path: path.stem)
 def test_the_packaged_recipes_fit(path):
-    assert config.read(path, Recipe).epochs >= 1
+    recipe = config.read(path, Recipe)
+    ARCHITECTURES.parse(recipe.arch).build(SHAPES[recipe.data], 10)
+    assert DATA.parse(recipe.data).spec == recipe.data
+    assert 0 < recipe.validation < 0.2
+    settings = recipe.settings(50_000)
+    assert settings.rate(settings.steps - 1) < 0.011 * recipe.lr
