@@ -1,11 +1,17 @@
-"""Optimal matching of two equal batches in squared Euclidean distance: the Wasserstein-2 plan is a permutation.
+"""Optimal matching of two batches in squared Euclidean distance.
 
-Solved exactly with scipy's assignment solver (Crouse 2016, "On implementing 2D rectangular assignment algorithms").
+Between equal batches of equal weights the Wasserstein-2 plan is a permutation, found exactly by scipy's assignment
+solver (Crouse 2016, "On implementing 2D rectangular assignment algorithms"); other weights need POT's network simplex
+(Bonneel et al. 2011, "Displacement interpolation using Lagrangian mass transport").
 """
+
+import math
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+from robusteval.core.errors import require
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
@@ -25,6 +31,28 @@ def match(cost: Tensor) -> Tensor:
     """
     _, columns = linear_sum_assignment(cost.cpu().numpy())
     return torch.as_tensor(columns, device=cost.device)
+
+
+def transport(cost: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The plan of least total cost between weighted points, [n, m] float64 on the device of `cost`.
+
+    Args:
+        cost: [n, m].
+        rows: weights of the rows, [n], not negative; the plan's rows sum to them.
+        columns: weights of the columns, [m], of the same sum.
+
+    Raises:
+        InputError: the weights are negative, or their sums differ.
+    """
+    import ot
+
+    source, target, costs = (tensor.to("cpu", torch.float64).numpy() for tensor in (rows, columns, cost))
+    smallest, sums = float(min(source.min(), target.min())), (float(source.sum()), float(target.sum()))
+    require(smallest >= 0, "weights", "must not be negative", smallest)
+    fits = sums[0] > 0 and math.isclose(*sums, rel_tol=1e-6)
+    require(fits, "weights", "of rows and columns must have the same sum, above 0", sums)
+    plan = ot.emd(source, target * (sums[0] / sums[1]), costs)
+    return torch.as_tensor(plan, device=cost.device)
 
 
 def match_in_blocks(a: Tensor, b: Tensor, k: int, squared: bool = True) -> Tensor:

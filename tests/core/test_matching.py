@@ -2,11 +2,14 @@
 
 import itertools
 
+import numpy as np
 import ot
 import pytest
 import torch
+from scipy.optimize import linprog
 
-from robusteval.core.matching import match, match_in_blocks, squared_distances
+from robusteval.core.errors import InputError
+from robusteval.core.matching import match, match_in_blocks, squared_distances, transport
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -68,3 +71,30 @@ def test_blocks_keep_to_themselves():
         [4, 5, 6, 7],
         [8, 9],
     ]
+
+
+def test_transport_between_equal_weights_is_the_matching():
+    a, b = cloud(12, 3), cloud(12, 3)
+    costs = squared_distances(a, b)
+    plan = transport(costs, torch.full((12,), 0.5), torch.full((12,), 0.5))
+    assert torch.equal(plan.argmax(dim=1), match(costs))
+    torch.testing.assert_close(plan.amax(dim=1), torch.full((12,), 0.5, dtype=torch.float64))
+
+
+def test_transport_between_other_weights_solves_the_linear_program():
+    n, m = 5, 8
+    costs = squared_distances(cloud(n, 2), cloud(m, 2))
+    rows, columns = (torch.rand(count, generator=GENERATOR, dtype=torch.float64) for count in (n, m))
+    columns = columns * rows.sum() / columns.sum()
+    plan = transport(costs, rows, columns)
+    torch.testing.assert_close(plan.sum(dim=1), rows)
+    torch.testing.assert_close(plan.sum(dim=0), columns)
+    sums = np.concatenate([np.kron(np.eye(n), np.ones(m)), np.kron(np.ones(n), np.eye(m))])
+    best = linprog(costs.flatten().numpy(), A_eq=sums, b_eq=torch.cat([rows, columns]).numpy())
+    assert float((plan * costs).sum()) == pytest.approx(best.fun)
+
+
+@pytest.mark.parametrize("columns", [[1.0, 2.0], [2.0, -1.0]])
+def test_transport_wants_weights_that_fit(columns):
+    with pytest.raises(InputError, match="weights="):
+        transport(torch.zeros(2, 2), torch.tensor([0.5, 0.5]), torch.tensor(columns))
