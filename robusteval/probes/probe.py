@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from robusteval.attacks import Passes
@@ -120,7 +121,12 @@ class Probe(Component):
 
 
 def examples(clean: Tensor, changed: Tensor, subject: Subject) -> dict[str, Tensor]:
-    """The first few changed images beside the clean ones."""
+    """The first few changed images beside the clean ones; images of whole 255ths as bytes, others as they are."""
     rows = (clean != changed).flatten(1).any(dim=1).nonzero()[:EXAMPLES, 0]
-    named = {"clean": clean, "changed": changed, "label": subject.batch.y, "sample": subject.batch.ids}
-    return {name: tensor[rows] for name, tensor in named.items()}
+    images = {"clean": _bytes(clean[rows]), "changed": _bytes(changed[rows])}
+    return {**images, "label": subject.batch.y[rows], "sample": subject.batch.ids[rows]}
+
+
+def _bytes(images: Tensor) -> Tensor:
+    whole = (images * 255).round()
+    return whole.to(torch.uint8) if torch.equal(whole / 255, images) else images

@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = Recipe(epochs=1, batch_size=64, lr=0.1)
     for seed in (0, 1):
         training = Training(VARIANTS.parse("erm"), data, ARCHITECTURES.parse("small-cnn"), recipe, seed)
-        save(folder / f"erm-seed{seed}.safetensors", *training.run())
+        save(folder / f"erm-seed{seed}.safetensors", *training.run()[:2])
     return folder
 
 
