@@ -76,12 +76,11 @@ def drive(
     judge, oracle = judge or model, Oracle(model, passes.fixed)
     clean = finite(predict(judge, batch.x, *passes))
     correct = clean.argmax(dim=1) == batch.y
-    search = _Search(attack, oracle, batch, rng.stream("attack", attack.name), passes.batch_size)
     # The surest first: they take longest, and the last passes are full when short searches come last.
     order = margin(clean, batch.y).argsort(descending=True, stable=True)
-    search.run(order[correct[order]] if attack.goal == "break" else order)
+    chosen = order[correct[order]] if attack.goal == "break" else order
+    search = _searched(attack, oracle, batch, rng, chosen, passes.batch_size)
     inputs = search.best
-    check_ball(attack, inputs, batch.x)
     changed = (inputs != batch.x).flatten(1).any(dim=1)
     logits = clean.clone()
     if bool(changed.any()):
@@ -100,6 +99,21 @@ def drive(
     )
 
 
+def strongest(attack: Attack, model: nn.Module, batch: Batch, rng: Stream, passes: Passes | None = None) -> Tensor:
+    """The search without the judging: the strongest point found for every sample, [n, c, h, w].
+
+    Args:
+        attack: what to run; adversarial training wants one whose goal is `loss`.
+        model: what is differentiated, in eval mode.
+        batch: clean images, labels and ids.
+        rng: as for `drive`, which finds the same points.
+        passes: sizes of batches.
+    """
+    passes = passes or Passes()
+    everyone = torch.arange(len(batch.ids))
+    return _searched(attack, Oracle(model, passes.fixed), batch, rng, everyone, passes.batch_size).best
+
+
 def check_ball(attack: Attack, inputs: Tensor, x: Tensor) -> None:
     """Assert that what will be scored is finite, in [0, 1] and in the ball (TRUST R3): else the attack has a bug."""
     size = attack.ball.size(inputs.to(torch.float64) - x.to(torch.float64))
@@ -107,6 +121,14 @@ def check_ball(attack: Attack, inputs: Tensor, x: Tensor) -> None:
         raise AssertionError(f"{attack}: an image left [0, 1] or is not finite")
     if bool((size > attack.ball.slack(attack.eps)).any()):
         raise AssertionError(f"{attack}: a change of size {float(size.max())} left the ball of radius {attack.eps!r}")
+
+
+def _searched(attack: Attack, oracle: Oracle, batch: Batch, rng: Stream, chosen: Tensor, batch_size: int) -> "_Search":
+    """A search that has run over the chosen rows, and whose points lie where they may."""
+    search = _Search(attack, oracle, batch, rng.stream("attack", attack.name), batch_size)
+    search.run(chosen)
+    check_ball(attack, search.best, batch.x)
+    return search
 
 
 class _Search:

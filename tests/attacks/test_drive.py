@@ -7,6 +7,7 @@ from torch import nn
 
 from robusteval.attacks import ATTACKS, Attack, Passes, drive
 from robusteval.attacks.attack import State
+from robusteval.attacks.drive import strongest
 from robusteval.attacks.pgd import Pgd
 from robusteval.core.errors import InputError
 from robusteval.core.rng import Stream
@@ -146,6 +147,18 @@ def test_the_goal_loss_keeps_everyone(batch):
     loss = [nn.functional.cross_entropy(found.logits, batch.y) for found in (outcome, leaving)]
     assert loss[0] > loss[1]
     assert torch.equal(outcome.broken, leaving.broken)
+
+
+def test_the_strongest_points_are_those_that_are_judged_without_the_cost_of_judging(batch):
+    model = Moody()
+    points = strongest(Whole(0.1, steps=6), model, batch, RANDOM, Passes(160))
+    assert model.rows == [160] * 7
+    assert torch.equal(points, drive(Whole(0.1, steps=6), Moody(), batch, RANDOM, passes=Passes(160)).inputs)
+
+
+def test_trust_r3_holds_without_the_judging(batch):
+    with pytest.raises(AssertionError, match=r"left the ball of radius 0.1"):
+        strongest(Planted(0.1, end=lambda x: (x + 0.2).clamp(0, 1)), network(), batch, RANDOM)
 
 
 @pytest.mark.parametrize("goal", [Pgd, Whole])
