@@ -36,7 +36,7 @@ class MixedBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Variant(Component):
-    """A way to train: `loss` is the author's; the one training loop calls `loss_with_notes` and has no branch on the variant.
+    """A way to train: `loss` is the author's; the one training loop has no branch on the variant.
 
     Attributes:
         images_only: whether the samples must be images, not vectors.
