@@ -27,12 +27,15 @@ class Untrained:
         return Classifier(ARCHITECTURES.parse("small-cnn").initialised(TRAIN.shape, CLASSES)).eval()
 
 
-FITTING = Fitting(TRAIN, seed=0, erm=Untrained(), augmentation=Augmentation())
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("fitted")
 
 
 @pytest.fixture(params=VARIANTS.classes)
-def variant(request):
-    return VARIANTS.parse(request.param).prepared(FITTING)
+def variant(request, cache):
+    fitting = Fitting(TRAIN, seed=0, erm=Untrained(), augmentation=Augmentation(), cache=cache)
+    return VARIANTS.parse(request.param).prepared(fitting)
 
 
 @pytest.fixture
@@ -71,7 +74,18 @@ def test_what_it_is_given_stays_as_it_was(variant, model):
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, state[name])}
     assert changed <= normalised
     counts = {model.state_dict()[name].item() for name in normalised if name.endswith("num_batches_tracked")}
-    assert len(counts) == 1  # all layers saw the same passes: at most those that the loss itself is made of
+    assert len(counts) == 1  # all layers saw the same passes
+    if isinstance(variant, InputMixer):
+        assert counts == {1}  # that of the loss, and none for augmenting, matching or densities
+
+
+def test_the_loss_is_finite_in_bfloat16(variant, model):
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = variant.loss(model, BATCH, CLASSES, RNG)
+    loss.backward()
+    assert loss.isfinite()
+    assert loss.dtype == torch.float32
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in model.parameters())
 
 
 def test_in_evaluation_mode_no_buffer_moves(variant, model):

@@ -1,9 +1,16 @@
+import shlex
 from pathlib import Path
 
 import pytest
 
+from robusteval.cli.train import slug
+from robusteval.core import config
 from robusteval.core.errors import RobustevalError
+from robusteval.core.spec import split
+from robusteval.data import DATA
 from robusteval.engine.suite import Group, Suite, load
+from robusteval.training import Recipe
+from robusteval.variants import VARIANTS
 
 
 @pytest.mark.parametrize("name", ["quick", "standard"])
@@ -12,6 +19,22 @@ def test_the_packaged_suites(name: str) -> None:
     assert suite.name == name
     assert suite.description
     assert "clean" in {probe.spec for probe, _ in suite.probes}
+
+
+@pytest.mark.parametrize("path", sorted((config.suites() / "papers").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_paper_suites_measure_what_their_command_trains(path: Path) -> None:
+    suite = load(f"papers/{path.stem}")
+    assert "clean" in {probe.spec for probe, _ in suite.probes}
+    program, verb, *words = shlex.split(suite.train)
+    assert (program, verb) == ("robusteval", "train")
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    recipe = config.read(config.find("recipe", options.get("--recipe", "small"), config.suites() / "train"), Recipe)
+    data = DATA.parse(options.get("--data", recipe.data))
+    variants = [VARIANTS.parse(spec).spec for spec in split(options["--variant"])]
+    folder = options.get("--out", f"checkpoints/{data.name}")
+    assert list(suite.checkpoints) == [f"{folder}/{slug(variant)}-seed*.safetensors" for variant in variants]
+    comments = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert any("robusteval train --recipe" in line for line in comments)
 
 
 @pytest.mark.parametrize(
