@@ -76,9 +76,10 @@ def _checkpoints(named: list[str] | None, suite: "Suite") -> list[Path]:
     found = [path for pattern in map(Path, suite.checkpoints) for path in sorted(_matching(pattern))]
     if not found:
         patterns = ", ".join(suite.checkpoints) or "none"
+        remedy = f"make them with {suite.train}" if suite.train else "name one, as in robusteval eval model.safetensors"
         raise InputError(
             f"no checkpoint is named, and the suite {suite.name!r} finds none of its own below {Path.cwd()} "
-            f"({patterns}): name one, as in robusteval eval model.safetensors"
+            f"({patterns}): {remedy}"
         )
     return list(dict.fromkeys(found))
 

@@ -35,15 +35,20 @@ def list_components(
         "data": DATA,
         "executors": EXECUTORS,
     }
-    files = {"suites": config.suites(), "recipes": config.suites() / "train"}
+    home = config.suites()
+    files = {
+        "suites": {path.relative_to(home): path for folder in ("", "papers/") for path in home.glob(f"{folder}*.toml")},
+        "recipes": {path.relative_to(home / "train"): path for path in home.glob("train/*.toml")},
+    }
     if kind is not None and kind not in {*registries, *files}:
         raise InputError(f"kind={kind!r}: {nearest(kind, [*registries, *files])}")
     for name, registry in registries.items():
         if kind in (None, name):
             _section(name, [(_signature(cls), _summary(cls)) for cls in registry.classes.values()])
-    for name, folder in files.items():
+    for name, paths in files.items():
         if kind in (None, name):
-            _section(name, [(path.stem, _first_comment(path.read_text())) for path in sorted(folder.glob("*.toml"))])
+            found = sorted(paths.items())
+            _section(name, [(str(title.with_suffix("")), _first_comment(path.read_text())) for title, path in found])
 
 
 def _section(title: str, rows: list[tuple[str, str]]) -> None:

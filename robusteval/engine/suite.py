@@ -40,6 +40,7 @@ class Suite(BaseModel):
         description: one sentence.
         samples: the first N test samples, or all.
         checkpoints: patterns below the working directory that `robusteval eval` takes where none is named.
+        train: the command that makes them.
         views: groups of views, in the order of the report.
     """
 
@@ -49,6 +50,7 @@ class Suite(BaseModel):
     description: str = ""
     samples: Samples = "all"
     checkpoints: tuple[str, ...] = ()
+    train: str = ""
     views: tuple[Group, ...] = Field(min_length=1)
 
     @property
