@@ -27,6 +27,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the checkout, so that what the commands write does not land in it."""
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "checkpoints").mkdir()
+    (folder / "reports").mkdir()
     (folder / "checkpoints/fashion-mnist").symlink_to(ROOT / "checkpoints/fashion-mnist")
     return folder
 

@@ -187,6 +187,7 @@ def _run(file: Path, training: "Training", cache: Path) -> None:
     from robusteval.training.world import world
 
     title, saved = f"{training.variant.spec} seed {training.seed}", file.with_name(f".{file.stem}.unfinished")
+    curves = file.parent / "curves" / f"{file.stem}.csv"
     quiet = None if world().rank == 0 else True
     with tqdm(
         total=training.recipe.epochs, desc=title, unit="epoch", disable=quiet, delay=2, position=_line, leave=False
@@ -195,13 +196,14 @@ def _run(file: Path, training: "Training", cache: Path) -> None:
         def on_epoch(rows: "list[Row]") -> None:
             bar.set_postfix_str(f"loss {rows[-1]['loss']:.3f}", refresh=False)
             bar.update(len(rows) - bar.n)
-            _write_curves(file.parent / "curves" / f"{file.stem}.csv", rows)
+            _write_curves(curves, rows)
 
         def progress(part: str, done: int, total: int) -> None:
             bar.set_postfix_str(f"first {part} {done}/{total}")
 
-        model, card, _ = training.run(Desk(saved, cache, on_epoch, progress))
+        model, card, rows = training.run(Desk(saved, cache, on_epoch, progress))
     if world().rank == 0:
+        _draw_curves(curves.with_suffix(".svg"), rows, title)
         save(file, model, card)
         saved.unlink(missing_ok=True)
 
@@ -210,3 +212,11 @@ def _write_curves(path: Path, rows: "list[Row]") -> None:
     from pandas import DataFrame
 
     files.write(path, lambda file: DataFrame(rows).to_csv(file, index=False, float_format="%.6g"), CheckpointError)
+
+
+def _draw_curves(path: Path, rows: "list[Row]", title: str) -> None:
+    from pandas import DataFrame
+
+    from robusteval.reporting.figures import learning_curves, save
+
+    save(learning_curves(DataFrame(rows), title), path)

@@ -66,6 +66,8 @@ class Corruption(Component):
             Images like x.
         """
         require(1 <= severity <= self.severities, "severity", f"must be in 1..{self.severities}", severity)
+        rule = "corruptions are of grey or colour images, [n, 1 or 3, height, width]"
+        require(x.ndim == 4 and x.shape[1] in (1, 3) and max(x.shape[2:]) > 1, "images", rule, tuple(x.shape))
         levels = x.to(torch.float64).mul(255).round()
         colour = levels.expand(-1, 3, -1, -1) / 255
         changed = self.corrupt(colour, severity, ids, rng.stream("corruption", self.name, severity))

@@ -9,12 +9,16 @@ from robusteval.data.dataset import Augmentation
 
 
 def augment(x: Tensor, ids: Tensor, augmentation: Augmentation, rng: Stream) -> Tensor:
-    """Shift and mirror images x [n, c, h, w]; what a shift uncovers is black."""
+    """Shift, mirror and weigh images x [n, c, h, w] in [0, 1]; what a shift uncovers is black."""
     if augmentation.crop:
         x = _shifted(x, rng.stream("crop").integers(ids, (2,), 0, 2 * augmentation.crop + 1), augmentation.crop)
     if augmentation.flip:
         mirrored = rng.stream("flip").uniform(ids) < 0.5
         x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+    if augmentation.views:
+        share = rng.stream("views").uniform(ids)[:, None, None, None]
+        first, second = x.chunk(2, dim=1)
+        x = torch.cat([2 * share * first, 2 * (1 - share) * second], dim=1)
     return x
 
 

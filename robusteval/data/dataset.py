@@ -19,10 +19,15 @@ SplitName = Literal["train", "test"]
 
 
 class Augmentation(NamedTuple):
-    """The label-preserving changes of a training image: a shift by at most `crop` pixels, a horizontal mirror."""
+    """The label-preserving changes of a training image: a shift by at most `crop` pixels, a horizontal mirror.
+
+    `views` is for images that hold two views at half strength, each in a half of the channels: a random share of the
+    first, the rest of the second.
+    """
 
     crop: int = 0
     flip: bool = False
+    views: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Split:
     """Images and labels of one part of a data set, kept small in memory.
 
     Attributes:
-        images: [n, c, h, w]; uint8, or float32 in [0, 1] where the caller brought floats.
+        images: [n, c, h, w]; uint8, or float32 in [0, 1] where the caller brought floats. c is 1 or 3, or twice that
+            for two views of a sample; a vector of d numbers is an image of shape [d, 1, 1].
         labels: [n] int64, each below len(classes).
         ids: [n] int64, unique: the position in the official split, which random numbers and pairing go by.
         classes: class names.
@@ -54,7 +60,8 @@ class Split:
         if len(images) == 0:
             raise DataError("the data set is empty: there is no image to evaluate")
         shape = tuple(images.shape)
-        require(images.ndim == 4 and shape[1] in (1, 3), "images", "must have shape [n, 1 or 3, height, width]", shape)
+        rule = "must have shape [n, 1 or 3, height, width], [n, 2 or 6, height, width] (two views) or [n, d, 1, 1]"
+        require(_fits(shape), "images", rule, shape)
         require(labels.shape == shape[:1], "labels", f"must have shape [{len(images)}]", tuple(labels.shape))
         require(not labels.is_floating_point(), "labels", "must be integers", str(labels.dtype))
         labels = labels.to(torch.int64)
@@ -161,6 +168,16 @@ class OwnDataSet(DataSet):
 def missing(name: str, searched: Sequence[str], remedy: str) -> DataError:
     """The error for data that are not on this machine: where they were looked for, and the command that gets them."""
     return DataError(f"{name} is not on this machine (looked in {', '.join(searched)}); {remedy}")
+
+
+def _fits(shape: tuple[int, ...]) -> bool:
+    """Whether images have a shape of the house: one view or two, or vectors."""
+    match shape:
+        case (_, 1 | 3, _, _) | (_, _, 1, 1):
+            return True
+        case (_, 2 | 6 as channels, _, width):
+            return width >= channels  # else 2 or 6 is rather the height, and the channels come last
+    return False
 
 
 def _checked_floats(images: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ def from_pair(x: Array, y: Array, classes: tuple[str, ...] | None = None, ids: A
     """Images and labels as a split.
 
     Args:
-        x: [n, c, h, w], [n, h, w, c] or [n, h, w]; uint8, or floats in [0, 1], which stay floats.
+        x: [n, c, h, w], [n, h, w, c], [n, h, w], or vectors [n, d, 1, 1]; uint8, or floats in [0, 1], which stay
+            floats.
         y: [n] or [n, 1] integers.
         classes: class names; the numbers of the labels where there are none.
         ids: [n] integers, unique; 0..n-1 where there are none.
@@ -63,7 +64,8 @@ def _tensor(argument: str, array: Array) -> Tensor:
 def _channels_first(images: Tensor) -> Tensor:
     if images.ndim == 3:
         return images[:, None]
-    if images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+    vectors = images.shape[2:] == (1, 1)
+    if images.ndim == 4 and not vectors and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
         return images.permute(0, 3, 1, 2).contiguous()
     return images
 

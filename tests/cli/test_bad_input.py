@@ -155,6 +155,25 @@ TRAIN: dict[str, tuple[tuple[str, ...], str]] = {
     "wrong recipe": (("--variant", "erm", "--recipe", "recipe.toml"), "recipe.toml, line 4: momentun: "),
     "seeds": (("--variant", "erm", "--seeds", "0,one"), "seeds='0,one': must be whole numbers between commas"),
     "epochs": (("--variant", "erm", "--epochs", "0"), "--epochs"),
+    "k above half the batch": (("--variant", "erm,kmixup(k=65)"), "k=65: must be at most half the batch, 64"),
+    "lambda of mixup": (("--variant", "mixup(alpha=0)"), "alpha=0.0: must be above 0"),
+    "lambda of midpoint": (("--variant", "midpoint(alpha=1)"), "midpoint has no parameter 'alpha'"),
+    "lambda of the fitted": (("--variant", "varmixup(alpha=-1.0)"), "alpha=-1.0: must be above 0"),
+    "images given vectors": (
+        ("--variant", "erm,cutmix", "--data", "moons", "--arch", "mlp"),
+        "variant='cutmix': needs images, but a sample of moons is a vector of 2 numbers",
+    ),
+    "more images given vectors": (("--variant", "augmix", "--data", "moons", "--arch", "mlp"), "augmix': needs images"),
+    "no stages": (
+        ("--variant", "erm,manifold", "--arch", "torchvision:resnet18"),
+        "manifold needs a network with stages",
+    ),
+    "cache is a file": (
+        ("--variant", "erm,varmixup", "--cache", "recipe.toml"),
+        "cache='recipe.toml': recipe.toml is a file",
+    ),
+    "one class": (("--variant", "erm", "--data", "npz(path='one.npz')"), "two classes or more, not 1"),
+    "workers": (("--variant", "erm", "--workers", "0"), "--workers"),
     "out is a file": (("--variant", "erm", "--out", "recipe.toml"), "recipe.toml is a file"),
     "out below a file": (("--variant", "erm", "--out", "recipe.toml/nets"), "recipe.toml is a file"),
 }
@@ -166,9 +185,10 @@ def test_train(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.toml").write_text("epochs = 1\nbatch_size = 32\nlr = 0.1\nmomentun = 0.5\n")
+    np.savez("one.npz", x_train=np.zeros((200, 8, 8), np.uint8), y_train=np.zeros(200, int))
     data = () if "--data" in arguments else ("--data", "digits")
     assert said in command("train", *arguments, *data).line
-    assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.npz", "recipe.toml"]
 
 
 @pytest.mark.parametrize(

@@ -81,3 +81,9 @@ def test_the_family_is_known_and_counts():
     x = torch.zeros(1, 3, 8, 8)
     assert Recorder("own")(x, 2, IDS[:1], RNG)[0, 0, 0, 0].mul(255) == 191
     assert Recorder()(x, 2, IDS[:1], RNG)[0, 0, 0, 0].mul(255) == 127
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 1, 1), (4, 3, 1, 1), (4, 2, 28, 28), (4, 28, 28)])
+def test_only_images_are_corrupted(shape):
+    with pytest.raises(InputError, match=r"images=\(4, .*\): corruptions are of grey or colour images"):
+        CORRUPTIONS.parse("fog")(torch.zeros(shape), 1, IDS, RNG)

@@ -27,7 +27,10 @@ def test_labels_and_names_are_derived() -> None:
     ("images", "labels", "extra", "message"),
     [
         (IMAGES[:, 0], LABELS, {}, r"images=\(4, 2, 2\): must have shape \[n, 1 or 3, height, width\]"),
-        (IMAGES[:, :2], LABELS, {}, r"images=\(4, 2, 2, 2\): must have shape"),
+        (IMAGES.reshape(4, 2, 2, 3).repeat(1, 2, 2, 1), LABELS, {}, r"images=\(4, 4, 4, 3\): must have shape"),
+        (IMAGES.reshape(4, 6, 2, 1).repeat(1, 1, 3, 3), LABELS, {}, r"images=\(4, 6, 6, 3\): must have shape"),
+        (IMAGES.repeat(1, 4, 1, 1), LABELS, {}, r"images=\(4, 12, 2, 2\): .* or \[n, d, 1, 1\]$"),
+        (IMAGES.flatten(1), LABELS, {}, r"images=\(4, 12\): must have shape"),
         (IMAGES, LABELS[:3], {}, r"labels=\(3,\): must have shape \[4\]"),
         (IMAGES, LABELS.float(), {}, "labels='torch.float32': must be integers"),
         (IMAGES, LABELS - 1, {}, r"labels=-1: must be in 0\.\.1"),
@@ -42,6 +45,12 @@ def test_labels_and_names_are_derived() -> None:
 def test_bad_input_is_named(images: torch.Tensor, labels: torch.Tensor, extra: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Split.of(images, labels, **extra)
+
+
+def test_vectors_and_two_views_are_taken() -> None:
+    assert Split.of(IMAGES.reshape(4, 12, 1, 1), LABELS).shape == (12, 1, 1)
+    assert Split.of(IMAGES[:, :2], LABELS).shape == (2, 2, 2)
+    assert Split.of(torch.cat([IMAGES, IMAGES], dim=1).repeat(1, 1, 3, 3), LABELS).shape == (6, 6, 6)
 
 
 def test_no_image_is_an_error() -> None:

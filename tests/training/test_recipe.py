@@ -6,7 +6,12 @@ from robusteval.data import DATA
 from robusteval.models import ARCHITECTURES
 from robusteval.training import Recipe
 
-SHAPES = {"fashion-mnist": (1, 28, 28), "cifar10": (3, 32, 32), "tiny-imagenet": (3, 64, 64)}
+SHAPES = {
+    "fashion-mnist": (1, 28, 28),
+    "cifar10": (3, 32, 32),
+    "tiny-imagenet": (3, 64, 64),
+    "two-views(data='fashion-mnist')": (2, 28, 28),
+}
 SMALL = {"epochs": 3, "batch_size": 100, "lr": 0.1}
 
 
@@ -50,4 +55,4 @@ def test_the_packaged_recipes_fit(path):
     assert DATA.parse(recipe.data).spec == recipe.data
     assert 0 < recipe.validation < 0.2
     settings = recipe.settings(50_000)
-    assert settings.rate(settings.steps - 1) < 0.011 * recipe.lr
+    assert recipe.schedule == "constant" or settings.rate(settings.steps - 1) < 0.011 * recipe.lr
