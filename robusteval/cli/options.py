@@ -33,10 +33,11 @@ def numbers(name: str, text: str | None) -> tuple[float, ...] | None:
 
 def seeds(text: str) -> list[int]:
     """A comma list of whole numbers."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"seeds={text!r}: must be whole numbers between commas, as in 0,1,2") from None
+    with suppress(ValueError):
+        numbers = [int(part) for part in text.split(",")]
+        if all(0 <= number < 2**63 for number in numbers):
+            return numbers
+    raise InputError(f"seeds={text!r}: must be whole numbers between commas, as in 0,1,2, from 0 to 2^63 - 1")
 
 
 def batch_size(text: str) -> int | None:

@@ -49,11 +49,11 @@ def train(
 
     from robusteval.core import config
     from robusteval.core.spec import split
+    from robusteval.core.world import joined, world
     from robusteval.data import DATA
     from robusteval.engine.plan import resolved
     from robusteval.models import ARCHITECTURES
     from robusteval.training import Recipe, Training
-    from robusteval.training.world import joined, world
     from robusteval.variants import VARIANTS, FittedVariant
 
     path = config.find("recipe", recipe, config.suites() / "train")
@@ -61,7 +61,8 @@ def train(
     source, architecture = DATA.parse(data or settings.data), ARCHITECTURES.parse(arch or settings.arch)
     folder = out or Path("checkpoints") / slug(source.name)
     torch.set_num_threads(threads)
-    with joined(resolved(device)) as place:
+    place = resolved(device)
+    with joined(place):
         trainings = [
             Training(VARIANTS.parse(spec), source, architecture, settings, seed, place)
             for spec in split(variant)
@@ -100,6 +101,7 @@ def slug(spec: str) -> str:
 
 def _exists(file: Path, training: "Training") -> bool:
     """Whether the run is done; refuse to overwrite another one."""
+    from robusteval.core.world import world
     from robusteval.models.checkpoint import read_card
 
     if not file.exists():
@@ -108,7 +110,8 @@ def _exists(file: Path, training: "Training") -> bool:
     same = card is not None and training.settled(card)
     if not same:
         raise CheckpointError(f"{file} exists and was trained with other settings: name another folder with --out")
-    print(f"{file} exists with these settings")
+    if world().rank == 0:
+        print(f"{file} exists with these settings")
     return True
 
 
@@ -116,7 +119,7 @@ def _train_all(left: Mapping[Path, "Training"], cache: Path, workers: int, threa
     """Train what is left, several at a time; the failure of one stops no other. Whether one failed."""
     from tqdm import tqdm
 
-    from robusteval.training.world import world
+    from robusteval.core.world import world
 
     failed = False
     runs = _spread(left, cache, workers, threads) if workers > 1 else _in_turn(left, cache)
@@ -124,6 +127,8 @@ def _train_all(left: Mapping[Path, "Training"], cache: Path, workers: int, threa
         if reason is not None:
             failed = True
             options.note(f"robusteval: {left[file].variant.spec} seed {left[file].seed}: {reason}")
+            if world().size > 1:
+                break  # the others are still in this run: torchrun ends them
         elif world().rank == 0:
             tqdm.write(str(file))
     return failed
@@ -182,9 +187,9 @@ def _attempt(file: Path, training: "Training", cache: Path) -> str | None:
 def _run(file: Path, training: "Training", cache: Path) -> None:
     from tqdm import tqdm
 
+    from robusteval.core.world import world
     from robusteval.models.checkpoint import save
     from robusteval.training import Desk
-    from robusteval.training.world import world
 
     title, saved = f"{training.variant.spec} seed {training.seed}", file.with_name(f".{file.stem}.unfinished")
     curves = file.parent / "curves" / f"{file.stem}.csv"
@@ -203,8 +208,9 @@ def _run(file: Path, training: "Training", cache: Path) -> None:
 
         model, card, rows = training.run(Desk(saved, cache, on_epoch, progress))
     if world().rank == 0:
-        _draw_curves(curves.with_suffix(".svg"), rows, title)
         save(file, model, card)
+        _write_curves(curves, rows)
+        _draw_curves(curves.with_suffix(".svg"), rows, title)
         saved.unlink(missing_ok=True)
 
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from robusteval.attacks import ATTACKS, AttackOutcome, Passes, drive
 from robusteval.attacks.oracle import steady
 from robusteval.core.errors import InputError, RecordError, require
+from robusteval.core.precision import full_float32
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 from robusteval.data import DATA, DataSet, Split
@@ -101,6 +102,7 @@ def evaluate(
         return Report.read(folder)
 
 
+@full_float32()
 def attack(
     model: Model,
     x: Tensor,

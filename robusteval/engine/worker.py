@@ -10,6 +10,7 @@ import torch
 from robusteval.attacks import Passes
 from robusteval.attacks.oracle import steady
 from robusteval.core.errors import RecordError, RobustevalError
+from robusteval.core.precision import full_float32
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 from robusteval.data import Split
@@ -61,6 +62,7 @@ class Worker:
             return Outcome(task, time.perf_counter() - start, reason, traceback.format_exc())
         return Outcome(task, time.perf_counter() - start)
 
+    @full_float32()
     def _run(self, task: Task) -> None:
         cell, device = task.cell, self.settings.device
         split = self._split(cell.source)

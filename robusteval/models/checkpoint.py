@@ -40,6 +40,7 @@ class Card(BaseModel):
         seed: training seed.
         temperature: fitted on the validation part.
         validation: metric values on the validation part.
+        processes: that shared its batches.
         code: version of the code that trained it.
     """
 
@@ -58,6 +59,7 @@ class Card(BaseModel):
     seed: int | None = None
     temperature: float | None = None
     validation: dict[str, float] | None = None
+    processes: int = 1
     code: str | None = None
 
 

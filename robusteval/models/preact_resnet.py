@@ -46,8 +46,8 @@ class PreactResnetNet(Staged):
 
     @property
     def stages(self) -> list[nn.Module]:
-        """The stem and the four groups."""
-        return [self.conv1, self.layer1, self.layer2, self.layer3, self.layer4]
+        """The four groups, the first with the stem."""
+        return [nn.Sequential(self.conv1, self.layer1), self.layer2, self.layer3, self.layer4]
 
     @property
     def head(self) -> nn.Module:

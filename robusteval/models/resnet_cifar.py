@@ -47,8 +47,8 @@ class ResnetCifarNet(Staged):
 
     @property
     def stages(self) -> list[nn.Module]:
-        """The stem and the three groups."""
-        return [nn.Sequential(self.conv1, self.bn1, nn.ReLU()), self.layer1, self.layer2, self.layer3]
+        """The three groups, the first with the stem."""
+        return [nn.Sequential(self.conv1, self.bn1, nn.ReLU(), self.layer1), self.layer2, self.layer3]
 
     @property
     def head(self) -> nn.Module:

@@ -47,8 +47,8 @@ class WideResnetNet(Staged):
 
     @property
     def stages(self) -> list[nn.Module]:
-        """The stem and the three groups."""
-        return [self.conv1, self.block1, self.block2, self.block3]
+        """The three groups, the first with the stem."""
+        return [nn.Sequential(self.conv1, self.block1), self.block2, self.block3]
 
     @property
     def head(self) -> nn.Module:

@@ -18,8 +18,10 @@ from robusteval import __version__
 from robusteval.calibration.temperature import best_temperature
 from robusteval.core import files
 from robusteval.core.errors import CheckpointError, InputError, require
+from robusteval.core.precision import full_float32
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch, Predictions
+from robusteval.core.world import world
 from robusteval.data import Augmentation, DataSet, Split
 from robusteval.data.augment import augment
 from robusteval.metrics import METRICS
@@ -28,8 +30,7 @@ from robusteval.models.checkpoint import Card
 from robusteval.models.classifier import Classifier
 from robusteval.models.fit import Epoch, State, fit
 from robusteval.training.recipe import Recipe
-from robusteval.training.world import world
-from robusteval.variants import VARIANTS, FittedVariant, Fitting, Variant
+from robusteval.variants import VARIANTS, Fitting, Variant
 from robusteval.variants.fitting import Progress, Tensors, unheard
 
 Row = dict[str, float]
@@ -63,7 +64,8 @@ class Desk(NamedTuple):
 class Training:
     """One run of training: everything that its checkpoint depends on.
 
-    In a world of several processes each takes its share of every batch, which is mixed within the share.
+    In a world of several processes each takes its share of every batch, which is mixed within the share; the loss and
+    the notes of the curves are those of the first one's shares.
     """
 
     variant: Variant
@@ -82,11 +84,15 @@ class Training:
         train, _ = self._parts()
         _check(self, train)
         model = self._model(train)
-        variant = self.variant
-        if not isinstance(variant, FittedVariant):
-            rows = train.batch(slice(self.recipe.batch_size // world().size))
-            batch = Batch(*(tensor.to(self.device) for tensor in rows))
-            variant.loss(model, batch, len(train.classes), Stream.seeded(self.seed).stream("rehearsal"))
+        rows = train.batch(slice(self.recipe.batch_size // world().size))
+        batch = Batch(*(tensor.to(self.device) for tensor in rows))
+        try:
+            model(batch.x)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            said = f"cannot take the samples of {self.data.spec}, of shape {train.shape}: {reason}"
+            raise InputError(f"architecture={self.architecture.spec!r}: {said}") from None
+        self.variant.rehearse(model, batch, len(train.classes), Stream.seeded(self.seed).stream("rehearsal"))
 
     def run(self, desk: Desk | None = None) -> Trained:
         """Train from scratch, or go on where the same training was left.
@@ -95,7 +101,10 @@ class Training:
             CheckpointError: the loss is no longer finite, or the unfinished training is another one's.
             InputError: a setting does not fit the data.
         """
-        desk = desk or Desk()
+        with full_float32():
+            return self._run(desk or Desk())
+
+    def _run(self, desk: Desk) -> Trained:
         train, validation = self._parts()
         _check(self, train)
         fitting = _Warm(self, train, desk).fitting
@@ -114,6 +123,7 @@ class Training:
             seed=self.seed,
             temperature=None if logits is None or validation is None else best_temperature(logits, _labels(validation)),
             validation=None if logits is None or validation is None else figures(logits, validation),
+            processes=world().size,
             code=__version__,
         )
         return Trained(model.cpu(), card, curves)
@@ -124,8 +134,9 @@ class Training:
             recipe = Recipe.model_validate(card.recipe)
         except ValidationError:
             return False
-        mine = (self.architecture.spec, self.data.spec, self.recipe.card(), self.variant.spec, self.seed)
-        return mine == (card.architecture, card.data, recipe.card(), card.variant, card.seed)
+        mine = (self.architecture.spec, self.data.spec, self.recipe.card(), self.variant.spec, self.seed, world().size)
+        theirs = (card.architecture, card.data, recipe.card(), card.variant, card.seed, card.processes)
+        return mine == theirs and card.data_digest == self._parts()[0].digest
 
     def _parts(self) -> tuple[Split, Split | None]:
         return parts(_train_split(self.data), self.recipe.validation, self.seed)
@@ -141,8 +152,8 @@ class Training:
         """The loop itself, on a training part."""
         rng, settings, share = Stream.seeded(self.seed).stream("train"), self.recipe.settings(len(train)), world()
         model = self._model(train)
-        state, key = State(model, settings), repr((self, train.digest))
-        curves = _resumed(state, desk.saved, key, self.device)
+        state, key = State(model, settings), repr((self, train.digest, share.size))
+        curves = _resumed(state, desk.saved, key)
         images, labels, ids = (tensor.to(self.device) for tensor in (train.images, train.labels, train.ids))
         resident = Split(images, labels, ids, train.classes)
         objective = _Objective(model, variant, len(train.classes))
@@ -223,9 +234,10 @@ class _Warm:
 
     @property
     def key(self) -> str:
-        """The architecture, the data set's augmentation and the recipe."""
+        """The architecture, the data set's augmentation and the recipe but for its length."""
         run = self.training
-        return repr((run.architecture.spec, run._augmentation, sorted(run.recipe.card().items())))
+        recipe = {**run.recipe.card(), "epochs": None}
+        return repr((run.architecture.spec, run.architecture.version, run._augmentation, sorted(recipe.items())))
 
     def __call__(self, epochs: int) -> Classifier:
         """The network after a whole training of that many epochs."""
@@ -295,6 +307,7 @@ def _check(training: Training, train: Split) -> None:
     variant, batch_size = training.variant, training.recipe.batch_size
     require(batch_size <= len(train), "batch_size", f"must be at most the {len(train)} training samples", batch_size)
     rule = f"must be a multiple of the {world().size} processes, with 2 samples or more for each"
+    training.recipe.settings(len(train))
     require(batch_size % world().size == 0 and batch_size >= 2 * world().size, "batch_size", rule, batch_size)
     found = int(torch.bincount(train.labels).count_nonzero())
     require(found >= 2, "data", f"must have training samples of two classes or more, not {found}", training.data.spec)
@@ -307,12 +320,12 @@ def _save(path: Path, content: dict[str, Any]) -> None:
     files.write(path, lambda file: torch.save(content, file), CheckpointError)
 
 
-def _resumed(state: State, path: Path | None, key: str, device: str) -> list[Row]:
+def _resumed(state: State, path: Path | None, key: str) -> list[Row]:
     """Put an unfinished training's state in place; its curves so far."""
     if path is None or not path.exists():
         return []
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
         mine = content["key"] == key
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
         raise CheckpointError(f"{path} is no unfinished training, or damaged: delete it to start anew") from None

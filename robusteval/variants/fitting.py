@@ -1,17 +1,21 @@
 """What a variant may use to fit its parts before the first step, and the cache that keeps them."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import safetensors.torch
+import torch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from robusteval.core import files
 from robusteval.core.errors import CheckpointError, InputError
+from robusteval.core.world import agreed, world
 from robusteval.data import Augmentation, Split
 
 Tensors = dict[str, Tensor]
@@ -65,26 +69,47 @@ class Fitting:
     def part(self, name: str, settings: Sequence[object], fit: Callable[[], Tensors]) -> Tensors:
         """Fitted tensors, on the CPU: those of the cache where the key matches, else fitted now and stored.
 
+        Only one process at a time fits a part on a machine. The processes of one training all fit, and all take what
+        the first one has.
+
         Args:
             name: of the part, as in `mmd-vae`.
-            settings: what the part depends on besides the training part and the seed, by its `repr`.
+            settings: what the part depends on besides the training part, the seed, the kind of device and the number
+                of processes, by its `repr`.
             fit: makes the tensors.
 
         Raises:
             InputError: the cache cannot be written; said before anything is fitted.
         """
-        key = repr((name, *settings, self.train.digest, self.seed))
-        path = self.cache and self.cache / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-        if path is not None:
-            stored = _stored(path, key)
-            if stored is not None:
-                return stored
-            files.check_writable("cache", path.parent)
-        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in fit().items()}
-        if path is not None:
+        kind = torch.device(self.device).type
+        key = repr((name, *settings, self.train.digest, self.seed, kind, world().size))
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        path = self.cache and self.cache / f"{name}-{digest}.safetensors"
+        if path is None:
+            return agreed(_settled(fit()))
+        stored = _stored(path, key)
+        if agreed(stored is not None):
+            return agreed(stored or {})
+        files.check_writable("cache", path.parent)
+        if world().rank > 0:
+            return self._joint(path, key, fit)
+        with FileLock(Path(tempfile.gettempdir()) / f"robusteval-{digest}.lock"):
+            return self._joint(path, key, fit)
+
+    def _joint(self, path: Path, key: str, fit: Callable[[], Tensors]) -> Tensors:
+        """What another process has fitted by now, or a fit."""
+        stored = agreed(_stored(path, key))
+        if stored is not None:
+            return stored
+        tensors = agreed(_settled(fit()))
+        if world().rank == 0:
             payload = safetensors.torch.save(tensors, {_KEY: key})
             files.write(path, lambda file: file.write(payload), InputError, "; name another folder with --cache")
         return tensors
+
+
+def _settled(tensors: Tensors) -> Tensors:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
 def _stored(path: Path, key: str) -> Tensors | None:

@@ -39,7 +39,8 @@ class Trades(AdversarialTraining):
     def loss(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> Tensor:
         """Both terms, each a mean over the batch; batch normalisation sees clean and adversarial images apart."""
         attack = _Drift(self.eps, steps=self.steps, step=self.step)
-        moved = adversarial(attack, model, batch, rng)
+        with torch.autocast(batch.x.device.type, enabled=False):  # or the small start drowns in rounding
+            moved = adversarial(attack, model, batch, rng)
         clean = model(batch.x).float()
         drift = divergence(model(moved), clean.log_softmax(dim=1)).mean()
         return functional.cross_entropy(clean, batch.y) + self.beta * drift

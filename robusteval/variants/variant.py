@@ -52,6 +52,10 @@ class Variant(Component):
         """The loss with its notes."""
         return NotedLoss(self.loss(model, batch, classes, rng), {})
 
+    def rehearse(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> None:
+        """Find out before any work what does not fit a model and a batch; `model` is not trained later."""
+        self.loss(model, batch, classes, rng)
+
     def prepared(self, fitting: Fitting) -> "Variant":
         """What is trained with: this variant, or one that holds what had to be fitted before the first step."""
         return self
@@ -90,6 +94,9 @@ class FittedVariant(Variant):
     It returns the variant that holds the fitted part: a subclass of `Variant` or `InputMixer` without a `name` of its
     own, so that no spec can name it.
     """
+
+    def rehearse(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> None:
+        """What can be known before the fit: the author's, where there is anything."""
 
     @abstractmethod
     def prepared(self, fitting: Fitting) -> Variant:

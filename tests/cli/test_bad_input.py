@@ -153,6 +153,11 @@ TRAIN: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown arch": (("--variant", "erm", "--arch", "small"), "small-cnn"),
     "unknown recipe": (("--variant", "erm", "--recipe", "smal"), "did you mean 'small'?"),
     "wrong recipe": (("--variant", "erm", "--recipe", "recipe.toml"), "recipe.toml, line 4: momentun: "),
+    "a huge seed": (("--variant", "erm", "--seeds", "99999999999999999999"), "whole numbers between commas"),
+    "an architecture for larger images": (
+        ("--variant", "genlabel", "--arch", "torchvision:vgg11"),
+        "architecture='torchvision:vgg11': cannot take the samples of digits",
+    ),
     "seeds": (("--variant", "erm", "--seeds", "0,one"), "seeds='0,one': must be whole numbers between commas"),
     "epochs": (("--variant", "erm", "--epochs", "0"), "--epochs"),
     "k above half the batch": (("--variant", "erm,kmixup(k=65)"), "k=65: must be at most half the batch, 64"),

@@ -273,23 +273,40 @@ def test_one_failed_run_stops_no_other(desk: Path, command: Call) -> None:
     assert not list((desk / "checkpoints").rglob("*.safetensors"))
 
 
-def test_torchrun_shares_the_batches(desk: Path) -> None:
-    """Two processes leave one checkpoint, and learn."""
+def torchrun(desk: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`robusteval train` on the digits in two processes."""
     program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "--no-python"]
-    line = ["robusteval", "train", "--variant", "mixup,kmixup", "--data", "digits", "--epochs", "3", "--out", "both"]
+    line = ["robusteval", "train", "--data", "digits", "--epochs", "2", "--cache", "cache", *arguments]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        [*program, *line], cwd=desk, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path}
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(
+        [*program, *line], cwd=desk, capture_output=True, text=True, check=False, env=environment, timeout=120
     )
+
+
+def test_torchrun_shares_the_batches(desk: Path, command: Call) -> None:
+    """Two processes fit one part and leave one checkpoint, which one process does not take for its own."""
+    done = torchrun(desk, "--variant", "kmixup,genlabel(warmup=1)", "--out", "both")
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (desk / "both").glob("*.safetensors")) == [
-        "kmixup-seed0.safetensors",
-        "mixup-seed0.safetensors",
-    ]
-    card = read_card(desk / "both" / "mixup-seed0.safetensors")
+    names = ["genlabel-warmup=1-seed0.safetensors", "kmixup-seed0.safetensors"]
+    assert sorted(path.name for path in (desk / "both").glob("*.safetensors")) == names
+    assert sorted(path.name.split("-")[0] for path in (desk / "cache").iterdir()) == ["class", "erm"]
+    card = read_card(desk / "both" / names[1])
     assert card is not None
+    assert card.processes == 2
     assert card.validation is not None
-    assert card.validation["accuracy"] > 0.5
+    assert card.validation["accuracy"] > 0.4
+    alone = command("train", "--data", "digits", "--epochs", "2", "--variant", "kmixup", "--out", "both")
+    assert "was trained with other settings" in alone.line
+
+
+def test_torchrun_ends_where_one_process_fails(desk: Path) -> None:
+    (desk / "both").mkdir()
+    (desk / "both" / "curves").touch()
+    done = torchrun(desk, "--variant", "erm,mixup", "--out", "both")
+    assert done.returncode == 1
+    assert "robusteval: erm seed 0: both/curves/erm-seed0.csv cannot be written" in done.stderr
+    assert not list((desk / "both").glob("*.safetensors"))
 
 
 def test_a_long_run_on_a_terminal_shows_a_readable_table(

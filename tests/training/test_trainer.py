@@ -95,6 +95,8 @@ def test_the_card_says_what_the_checkpoint_depends_on():
     assert not run.settled(card.model_copy(update={"recipe": {"epochs": "many"}}))
     assert not any(training(variant, seed=seed).settled(card) for variant, seed in (("mixup", 3), (card.variant, 4)))
     assert not training(card.variant, RECIPE, 3).settled(card)
+    assert not run.settled(card.model_copy(update={"processes": 2}))
+    assert not run.settled(card.model_copy(update={"data_digest": "that of other images"}))
 
 
 def test_moments_are_those_of_the_pixels():
@@ -181,6 +183,8 @@ def test_notes_become_columns():
 
 
 def test_rehearsal_finds_what_does_not_fit():
+    with pytest.raises(InputError, match=r"milestones=\(1.5,\): must be in"):
+        training("varmixup", SHORT.model_copy(update={"milestones": (1.5,)})).rehearse()
     with pytest.raises(InputError, match="k=150: must be at most half the batch, 100"):
         training("kmixup(k=150)").rehearse()
     one = replace(DATA.parse("digits").split("train"), labels=torch.zeros(1438, dtype=torch.int64))
