@@ -3,13 +3,14 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor
 
+from robusteval.attacks.losses import Loss, cross_entropy, margin
 from robusteval.attacks.norms import NORMS, Norm, NormName
-from robusteval.attacks.oracle import Loss, Oracle, cross_entropy, margin
+from robusteval.attacks.oracle import Oracle
 from robusteval.core.component import Component
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
@@ -73,6 +74,9 @@ class State:
         return replace(self, x=x, iteration=self.iteration + 1)
 
 
+S = TypeVar("S", bound=State)
+
+
 @dataclass(frozen=True)
 class Attack(Component):
     """A search for misclassified points near samples: `start` and `advance` are the author's, `drive` runs it.
@@ -81,12 +85,14 @@ class Attack(Component):
         goal: `break`: a sample leaves as soon as it is broken, and what is wrong from the start is never attacked;
             `loss`: everyone stays until the budget is spent, for adversarial training.
         grade: how far the result may be trusted without a flag (TRUST R14).
+        norms: those it works in.
         eps: radius of the ball in pixel units of [0, 1].
         norm: whose ball it is.
     """
 
     goal: ClassVar[Goal] = "break"
     grade: ClassVar[Grade] = "quick"
+    norms: ClassVar[tuple[NormName, ...]] = ("linf", "l2")
 
     eps: float
     norm: NormName = "linf"
@@ -95,6 +101,7 @@ class Attack(Component):
         require(0 <= self.eps < math.inf, "eps", "must be at least 0 and finite", self.eps)
         limit = "must be at most 1 for linf: images are in [0, 1], so write eps=8/255, not eps=8"
         require(self.norm != "linf" or self.eps <= 1, "eps", limit, self.eps)
+        require(self.norm in self.norms, "norm", f"{self.name} works in {' and '.join(self.norms)} only", self.norm)
 
     @property
     @abstractmethod
@@ -107,7 +114,7 @@ class Attack(Component):
         return 1
 
     @property
-    def loss(self) -> Loss:
+    def objective(self) -> Loss:
         """What the attack raises, [n] from logits and labels."""
         return cross_entropy
 
@@ -124,7 +131,7 @@ class Attack(Component):
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """One iteration of every row: observe the present points, then move."""
 
-    def observed(self, state: State, logits: Tensor, loss: Tensor) -> State:
+    def observed(self, state: S, logits: Tensor, loss: Tensor) -> S:
         """Remember the present points that are better than any before.
 
         To break: broken beyond rounding, then wrong at all, then of higher loss; the first such point stays, so that
@@ -147,10 +154,13 @@ class Attack(Component):
     def close(self, model: Oracle, state: State) -> State:
         """Observe the points after the last step."""
         logits = model.logits(state.x)
-        return self.observed(state, logits, self.loss(logits, state.y))
+        return self.observed(state, logits, self.objective(logits, state.y))
 
     def inside(self, x: Tensor, x0: Tensor) -> Tensor:
-        """The point nearest to x in the ball around x0, cut to [0, 1]; sums round towards x0, never out of the ball."""
-        delta = self.ball.project(x - x0, self.eps)
+        """The point nearest to x in the ball around x0, cut to [0, 1]."""
+        return self.landed(self.ball.project(x - x0, self.eps), x0)
+
+    def landed(self, delta: Tensor, x0: Tensor) -> Tensor:
+        """The image x0 + delta, cut to [0, 1]; sums round towards x0, never out of the ball."""
         moved = (x0 + delta).clamp(0, 1)
         return torch.where((moved - x0).abs() > delta.abs(), torch.nextafter(moved, x0), moved)

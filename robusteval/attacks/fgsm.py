@@ -27,5 +27,5 @@ class Fgsm(Attack):
 
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """Go to the end of the ball."""
-        answer = model.gradient(state.x, state.y, self.loss)
+        answer = model.gradient(state.x, state.y, self.objective)
         return state.moved(self.inside(state.x + self.eps * self.ball.steepest(answer.gradient), state.x0))

@@ -1,30 +1,18 @@
 """What an attack may ask of a model: logits and input gradients, counted, in passes of steady shapes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from robusteval.attacks.losses import Loss
+from robusteval.attacks.losses import cross_entropy as cross_entropy
+from robusteval.attacks.losses import margin as margin
 from robusteval.core.errors import InputError
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 SMALLEST, MULTIPLE = 32, 16
 """A pass has the active rows rounded up to a multiple of 16 and at least 32 (TRUST R19)."""
-
-
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """The cross-entropy of each row, [n] float64: in float32 its gradient loses a label that leads by 16 or more."""
-    return functional.cross_entropy(logits.to(torch.float64), y, reduction="none")
-
-
-def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """The logit of the label minus the largest other logit, [n]; negative where the model is wrong."""
-    others = logits.scatter(1, y[:, None], -torch.inf)
-    return logits.gather(1, y[:, None])[:, 0] - others.amax(dim=1)
 
 
 class Answer(NamedTuple):

@@ -1,4 +1,8 @@
-"""PGD: projected gradient ascent on the cross-entropy from random starts (Madry et al. 2018, arXiv:1706.06083)."""
+"""PGD: projected gradient ascent from random starts (Madry et al. 2018, arXiv:1706.06083).
+
+In L1 it is SLIDE (Tramèr and Boneh 2019, arXiv:1904.13000): a step changes the 1% of the pixels with the largest
+gradients by one amount, and passes over those that are already at that end of the box.
+"""
 
 import math
 from dataclasses import dataclass
@@ -7,9 +11,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from robusteval.attacks.attack import Attack, State
+from robusteval.attacks.losses import LOSSES, Loss, LossName
+from robusteval.attacks.norms import NORMS, NormName, sparse
 from robusteval.attacks.oracle import Oracle
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
+
+_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -21,14 +29,18 @@ class Pgd(Attack):
         step: size of one step in pixel units; 2.5 eps / steps by default.
         restarts: starts per sample.
         random_start: whether a start is drawn uniformly from the ball.
+        loss: what is raised: cross-entropy, margin, or the difference of logits ratio, which is the margin below 3
+            classes.
     """
 
     name: ClassVar[str] = "pgd"
+    norms: ClassVar[tuple[NormName, ...]] = tuple(NORMS)
 
     steps: int = 20
     step: float | None = None
     restarts: int = 1
     random_start: bool = True
+    loss: LossName = "ce"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,6 +58,11 @@ class Pgd(Attack):
         """The restarts."""
         return self.restarts
 
+    @property
+    def objective(self) -> Loss:
+        """The loss that was chosen."""
+        return LOSSES[self.loss]
+
     def start(self, model: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream, entry: int) -> State:
         """Start at a random point of the ball, or at the image."""
         if not self.random_start:
@@ -55,7 +72,13 @@ class Pgd(Attack):
 
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """One step up the loss, back into the ball."""
-        answer = model.gradient(state.x, state.y, self.loss)
+        answer = model.gradient(state.x, state.y, self.objective)
         length = 2.5 * self.eps / self.steps if self.step is None else self.step
-        moved = self.inside(state.x + length * self.ball.steepest(answer.gradient), state.x0)
+        moved = self.inside(state.x + length * self._uphill(answer.gradient, state.x), state.x0)
         return self.observed(state, answer.logits, answer.loss).moved(moved)
+
+    def _uphill(self, gradient: Tensor, x: Tensor) -> Tensor:
+        if self.norm != "l1":
+            return self.ball.steepest(gradient)
+        outwards = ((x >= 1) & (gradient > 0)) | ((x <= 0) & (gradient < 0))
+        return sparse(gradient.masked_fill(outwards, 0), gradient.new_full(x.shape[:1], _SHARE))

@@ -34,7 +34,7 @@ class Noise(Attack):
     def advance(self, model, state, rng):
         logits = model.logits(state.x)
         offset = self.eps * self.ball.draw(rng, state.ids, state.x.shape[1:], state.iteration)
-        seen = self.observed(state, logits, self.loss(logits, state.y))
+        seen = self.observed(state, logits, self.objective(logits, state.y))
         return seen.moved(self.inside(state.x0 + offset, state.x0))
 
 
@@ -128,7 +128,7 @@ def test_steps_to_break_go_on_over_restarts():
 
         def advance(self, model, state, rng):
             logits = model.logits(state.x)
-            return self.observed(state, logits, self.loss(logits, state.y)).moved(state.x)
+            return self.observed(state, logits, self.objective(logits, state.y)).moved(state.x)
 
     class Bright(nn.Module):
         def forward(self, x):

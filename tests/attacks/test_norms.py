@@ -1,11 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import optimize, stats
 
 from robusteval.attacks.attack import Attack
-from robusteval.attacks.norms import NORMS
+from robusteval.attacks.norms import NORMS, l1_project_in_box, sparse
 from robusteval.attacks.pgd import Pgd
 from robusteval.core.rng import Stream
 
@@ -43,7 +44,7 @@ def test_a_projection_is_nearer_than_any_other_point_of_the_ball(norm):
             assert ((GRADIENTS - point).flatten(1).norm(dim=1) >= nearest - 1e-5).all()
 
 
-@pytest.mark.parametrize(("name", "dual"), [("linf", 1), ("l2", 2)])
+@pytest.mark.parametrize(("name", "dual"), [("linf", 1), ("l2", 2), ("l1", math.inf)])
 def test_the_steepest_direction_reaches_the_dual_norm(name, dual):
     norm, direction = NORMS[name], NORMS[name].steepest(GRADIENTS)
     rise = (GRADIENTS * direction).flatten(1).sum(dim=1)
@@ -64,11 +65,57 @@ def test_a_gradient_of_zero_moves_nothing(norm):
 
 def test_draws_fill_the_ball_evenly():
     ids = torch.arange(4000)
-    cube, ball = (NORMS[name].draw(RANDOM, ids, SHAPE, torch.zeros_like(ids)) for name in ("linf", "l2"))
+    cube, ball, cross = (norm.draw(RANDOM, ids, SHAPE, torch.zeros_like(ids)) for norm in NORMS.values())
     assert stats.kstest(cube.flatten().numpy(), stats.uniform(-1, 2).cdf).pvalue > 0.01
-    radius = NORMS["l2"].size(ball.double()) ** SHAPE.numel()
-    assert stats.kstest(radius.numpy(), stats.uniform.cdf).pvalue > 0.01
-    assert (ball / NORMS["l2"].size(ball)[:, None, None, None]).mean(dim=0).abs().max() < 0.01
+    for norm, drawn in (("l2", ball), ("l1", cross)):
+        radius = NORMS[norm].size(drawn.double()) ** SHAPE.numel()
+        assert stats.kstest(radius.numpy(), stats.uniform.cdf).pvalue > 0.01
+        assert (drawn / NORMS[norm].size(drawn)[:, None, None, None]).mean(dim=0).abs().max() < 0.01
+    one = (cross / NORMS["l1"].size(cross)[:, None, None, None]).abs()[:, 0, 0, 0]
+    assert stats.kstest(one.numpy(), stats.beta(1, SHAPE.numel() - 1).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("eps", [0.0, 0.05, 1.0, 12.0, 40.0])
+def test_the_l1_projection_is_that_of_a_solver(eps):
+    """Against the minimum over the one multiplier, found by bisection."""
+    x0 = (RANDOM.stream("box").uniform(IDS, SHAPE) * 1.2 - 0.1).clamp(0, 1)
+    for cap, found in (
+        (None, NORMS["l1"].project(GRADIENTS, eps)),
+        (torch.where(GRADIENTS > 0, 1 - x0, x0), l1_project_in_box(GRADIENTS, x0, eps)),
+    ):
+        for row in range(0, 64, 7):
+            size = GRADIENTS[row].abs().double().numpy()
+            most = size if cap is None else np.minimum(size, cap[row].numpy())
+
+            def left(amount, size=size, most=most):
+                return np.minimum(np.maximum(size - amount, 0), most)
+
+            amount = 0.0 if most.sum() <= eps else optimize.brentq(lambda a: left(a).sum() - eps, 0, size.max())
+            expected = GRADIENTS[row].sign() * torch.from_numpy(left(amount))
+            torch.testing.assert_close(found[row].double(), expected, rtol=0, atol=1e-6)
+
+
+def test_the_l1_projection_in_the_box_is_nearer_than_any_other_point():
+    x0 = RANDOM.stream("box").uniform(IDS, SHAPE)
+    projected = l1_project_in_box(GRADIENTS, x0, 2.0)
+    assert (NORMS["l1"].size(projected.double()) <= NORMS["l1"].slack(2.0)).all()
+    assert -1e-6 < (x0 + projected).min() <= (x0 + projected).max() < 1 + 1e-6
+    nearest = (GRADIENTS - projected).flatten(1).norm(dim=1)
+    for draw in range(50):
+        other = 2 * NORMS["l1"].draw(RANDOM, IDS, SHAPE, FIRST + draw)
+        other = (x0 + other).clamp(0, 1) - x0
+        for point in (other, 0.99 * projected + 0.01 * other):
+            assert ((GRADIENTS - point).flatten(1).norm(dim=1) >= nearest - 1e-5).all()
+
+
+def test_a_sparse_direction_moves_its_share_of_the_largest():
+    share = torch.tensor([0.0, 0.25, 0.5, 1.0]).repeat(16)
+    moves = sparse(GRADIENTS, share).flatten(1)
+    assert (moves != 0).sum(dim=1).tolist() == [1, 12, 24, 48] * 16
+    torch.testing.assert_close(moves.abs().sum(dim=1), torch.ones(64))
+    still = GRADIENTS.flatten(1).abs().masked_fill(moves != 0, 0).amax(dim=1)
+    assert (GRADIENTS.flatten(1).abs().masked_fill(moves == 0, torch.inf).amin(dim=1) > still).all()
+    assert (moves * GRADIENTS.flatten(1) >= 0).all()
 
 
 def test_a_draw_is_the_samples_own(norm):

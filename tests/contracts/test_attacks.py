@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,9 +22,27 @@ from robusteval.models import ARCHITECTURES
 from robusteval.models.classifier import Classifier
 
 NAMES = [name for name, attack in ATTACKS.classes.items() if not issubclass(attack, Provider)]
-EPS = {"linf": ("2/255", "0.4/255"), "l2": ("0.08", "0.001")}
-SPECS = [f"{name}(eps={eps[0]}, norm='{norm}')" for name in NAMES for norm, eps in EPS.items()]
-SMALL = [f"{name}(eps={eps[1]}, norm='{norm}')" for name in NAMES for norm, eps in EPS.items()]
+EPS = {"linf": ("2/255", "0.4/255"), "l2": ("0.08", "0.001"), "l1": ("0.4", "0.005")}
+# What is tried of an attack whose defaults are slow or not all there is to it.
+ARGUMENTS = {
+    "apgd": ["steps=12", "loss='dlr', steps=12, restarts=2", "loss='t', steps=12, targets=2"],
+    "fab": ["steps=12, restarts=2, targets=2"],
+    "noise": ["draws=20"],
+    "square": ["n_queries=50"],
+}
+
+
+def specs(number):
+    """Every attack in every norm that it knows, at the eps of that number."""
+    return [
+        f"{name}(eps={EPS[norm][number]}, norm='{norm}'{', ' * bool(arguments)}{arguments})"
+        for name in NAMES
+        for norm in ATTACKS.classes[name].norms
+        for arguments in ARGUMENTS.get(name, [""])
+    ]
+
+
+SPECS, SMALL = specs(0), specs(1)
 RANDOM = Stream.seeded(0)
 
 
@@ -126,7 +145,7 @@ def test_a_part_of_the_batch_gets_the_same_bits(spec, model, batch, outcome):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_trust_r1_eps_0_is_clean_sample_by_sample(spec, model, batch):
-    attack = type(ATTACKS.parse(spec))(eps=0.0, norm=ATTACKS.parse(spec).norm)
+    attack = replace(ATTACKS.parse(spec), eps=0.0)
     outcome = robusteval.attack(model, batch.x, batch.y, attack.spec, ids=batch.ids)
     assert torch.equal(outcome.inputs, batch.x)
     assert torch.equal(outcome.logits, predict(model, batch.x, 64))
@@ -154,7 +173,7 @@ def test_trust_r2_eps_is_kept_as_written(name):
 def test_trust_r3_the_result_is_in_the_ball_and_the_box(spec, outcome, batch):
     attack, result = ATTACKS.parse(spec), outcome(spec)
     delta = (result.inputs.double() - batch.x.double()).flatten(1)
-    sizes = {"linf": delta.abs().amax(dim=1), "l2": delta.norm(dim=1)}
+    sizes = {"linf": delta.abs().amax(dim=1), "l2": delta.norm(dim=1), "l1": delta.norm(p=1, dim=1)}
     limit = attack.eps + 1e-7 if attack.norm == "linf" else attack.eps * (1 + 1e-5)
     assert result.inputs.isfinite().all()
     assert 0 <= result.inputs.min() <= result.inputs.max() <= 1
@@ -204,7 +223,8 @@ def test_trust_r8_what_is_wrong_from_the_start_is_broken_and_never_attacked(spec
     assert (result.steps_to_break[wrong] == 0).all()
     assert torch.equal(result.inputs[wrong], batch.x[wrong])
     assert result.steps_to_break[~result.broken].isnan().all()
-    assert (result.steps_to_break[result.broken] <= ATTACKS.parse(spec).budget).all()
+    attack = ATTACKS.parse(spec)
+    assert (result.steps_to_break[result.broken] <= attack.budget * attack.entries).all()
     alone = robusteval.attack(model, batch.x[wrong], batch.y[wrong], spec)
     assert (alone.forwards, alone.backwards) == (13, 0)
 
@@ -255,9 +275,8 @@ def test_trust_r8_more_steps_or_restarts_never_leave_more_robust(spec, steps, re
     assert (base <= broken(steps, restarts + 1)).all()
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("name", NAMES)
-def test_a_model_that_cuts_the_gradient_is_attacked_all_the_same(name, norm, batch):
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_model_that_cuts_the_gradient_is_attacked_all_the_same(spec, batch):
     """Quantised input: no gradient reaches the image."""
 
     class Quantised(nn.Module):
@@ -266,7 +285,7 @@ def test_a_model_that_cuts_the_gradient_is_attacked_all_the_same(name, norm, bat
 
     model = Quantised()
     y = predict(model, batch.x, 64).argmax(dim=1)
-    outcome = robusteval.attack(model, batch.x, y, f"{name}(eps=0.01, norm='{norm}')")
+    outcome = robusteval.attack(model, batch.x, y, spec)
     assert outcome.inputs.isfinite().all()
 
 
@@ -278,7 +297,7 @@ def test_a_model_that_cuts_the_gradient_is_attacked_all_the_same(name, norm, bat
         ("eps=8", InputError, "eps=8.0: must be at most 1 for linf: images are in [0, 1], so write eps=8/255"),
         ("eps=-0.1", InputError, "eps=-0.1: must be at least 0 and finite"),
         ("eps='8/255'", SpecError, "eps must be float, not '8/255'"),
-        ("eps=8/255, norm='l7'", SpecError, "norm must be 'linf' or 'l2', not 'l7'"),
+        ("eps=8/255, norm='l7'", SpecError, "norm must be 'linf' or 'l2' or 'l1', not 'l7'"),
         ("eps=8/255, epss=1", SpecError, "no parameter 'epss'; did you mean 'eps'"),
     ],
 )
@@ -286,6 +305,14 @@ def test_a_wrong_spec_is_answered_with_the_rule(name, arguments, error, message)
     with pytest.raises(error) as caught:
         ATTACKS.parse(f"{name}({arguments})")
     assert message.format(name=name) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_norm_that_an_attack_does_not_know_is_refused(name):
+    known = ATTACKS.classes[name].norms
+    for norm in set(NORMS) - set(known):
+        with pytest.raises(InputError, match=f"norm='{norm}': {name} works in {' and '.join(known)} only"):
+            ATTACKS.parse(f"{name}(eps=0.1, norm='{norm}')")
 
 
 @pytest.mark.parametrize("eps", [math.inf, math.nan])

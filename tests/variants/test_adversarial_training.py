@@ -190,3 +190,17 @@ def test_a_compiled_network_is_searched_as_it_is(spec, small):
 def test_settings_have_their_range(spec, message):
     with pytest.raises(InputError, match=message):
         VARIANTS.parse(spec)
+
+
+def test_the_search_of_trades_stays_in_full_precision(monkeypatch, small):
+    """Its small start and small gradients would drown in the rounding of bfloat16."""
+    seen = []
+
+    def watched(attack, model, batch, rng):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return batch.x
+
+    monkeypatch.setattr("robusteval.variants.trades.adversarial", watched)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss("trades", small)
+    assert seen == [False]

@@ -1,0 +1,139 @@
+"""FAB-T: small steps along the boundary to one class after another (Croce and Hein 2020, arXiv:1907.02044).
+
+FAB looks for the nearest point of another class; here a sample leaves as soon as it has one in the ball, and points
+outside the ball count for nothing. Where a point was misclassified the next step starts from further back; the boundary
+is linearised where the point was, not there as in the authors' code: an iteration is one pass forward and one backward,
+not two and one.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor
+
+from robusteval.attacks.attack import Attack, S, State
+from robusteval.attacks.losses import margin, margin_loss
+from robusteval.attacks.norms import NORMS, NormName
+from robusteval.attacks.oracle import Answer, Oracle
+from robusteval.attacks.projections import PROJECTIONS
+from robusteval.core.errors import require
+from robusteval.core.rng import Stream
+
+
+@dataclass
+class _Aimed(State):
+    """Rows with the class they are drawn to.
+
+    Attributes:
+        aim: labels and targets [n, 2].
+    """
+
+    aim: Tensor
+
+
+@dataclass(frozen=True)
+class Fab(Attack):
+    """The fast adaptive boundary attack, targeted.
+
+    Attributes:
+        steps: iterations of one start.
+        restarts: starts per target; all but the first are at random points, half the radius away.
+        targets: classes aimed at in turn, the most likely wrong ones of the clean image; at most all.
+        alpha_max: largest share of the image's own projection in a step.
+        eta: length of a step over the distance to the linearised boundary.
+        beta: share of the distance from the image that is kept where a point was misclassified.
+    """
+
+    name: ClassVar[str] = "fab"
+    norms: ClassVar[tuple[NormName, ...]] = tuple(NORMS)
+
+    steps: int = 100
+    restarts: int = 1
+    targets: int = 9
+    alpha_max: float = 0.1
+    eta: float = 1.05
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("steps", "restarts", "targets"):
+            require(getattr(self, field) >= 1, field, "must be at least 1", getattr(self, field))
+        require(0 <= self.alpha_max <= 1, "alpha_max", "must be in [0, 1]", self.alpha_max)
+        require(1 <= self.eta < math.inf, "eta", "must be at least 1 and finite", self.eta)
+        require(0 < self.beta <= 1, "beta", "must be above 0 and at most 1", self.beta)
+
+    @property
+    def budget(self) -> int:
+        """The steps of one start."""
+        return self.steps
+
+    @property
+    def entries(self) -> int:
+        """The restarts of every target."""
+        return self.restarts * self.targets
+
+    def start(self, model: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream, entry: int) -> State:
+        """Start at the image, or at a random point half the radius away."""
+        wrong = model.logits(x).scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
+        targets = min(self.targets, wrong.shape[1] - 1)
+        target, restart = divmod(entry, self.restarts)
+        at = self._scattered(x, ids, rng, entry) if restart else x
+        # With fewer classes than targets this is the last start, whatever `entries` promised.
+        entry = self.entries - 1 if entry + 1 >= targets * self.restarts else entry
+        return _Aimed(**vars(State.at(at, x, y, ids, entry)), aim=torch.stack([y, wrong[:, target]], dim=1))
+
+    def advance(self, model: Oracle, state: State, rng: Stream) -> State:
+        """One step towards the linearised boundary, from further back where the point was misclassified."""
+        state = cast(_Aimed, state)
+        answer = model.gradient(state.x, state.aim, _lead)
+        state = self._seen(state, answer.logits)
+        back = state.x0 + self.beta * (state.x - state.x0)
+        x = torch.where(_rows(margin(answer.logits, state.y) < 0), back, state.x)
+        return state.moved(self._stepped(x, state, answer))
+
+    def close(self, model: Oracle, state: State) -> State:
+        """See the points after the last step."""
+        return self._seen(state, model.logits(state.x))
+
+    def _seen(self, state: S, logits: Tensor) -> S:
+        """Remember the present points, as long as they are in the ball."""
+        size = self.ball.size(state.x.to(torch.float64) - state.x0.to(torch.float64))
+        inside = size <= self.ball.slack(self.eps)
+        seen = self.observed(state, logits, margin_loss(logits, state.y))
+        return replace(
+            state,
+            best=torch.where(_rows(inside), seen.best, state.best),
+            loss=torch.where(inside, seen.loss, state.loss),
+            reached=torch.where(inside, seen.reached, state.reached),
+            done=torch.where(inside, seen.done, state.done),
+        )
+
+    def _stepped(self, x: Tensor, state: State, answer: Answer) -> Tensor:
+        """Beyond the boundary's nearest points to x and to the image, the nearer counting more."""
+        weights, project = answer.gradient.flatten(1), PROJECTIONS[self.norm]
+
+        def change(point: Tensor) -> Tensor:
+            slope = (weights * (point - state.x).flatten(1)).sum(dim=1)
+            return project(point.flatten(1), weights, -answer.loss.to(x.dtype) - slope).reshape(x.shape)
+
+        here, there = change(x), change(state.x0)
+        near, far = (self.ball.size(delta).clamp_min(1e-8) for delta in (here, there))
+        share = _rows((near / (near + far)).clamp_max(self.alpha_max))
+        return ((1 - share) * (x + self.eta * here) + share * (state.x0 + self.eta * there)).clamp(0, 1)
+
+    def _scattered(self, x: Tensor, ids: Tensor, rng: Stream, entry: int) -> Tensor:
+        target, restart = divmod(entry, self.restarts)
+        offset = self.ball.draw(rng.stream("restart", restart), ids, x.shape[1:], ids.new_full(ids.shape, target))
+        return (x + self.eps / 2 * offset / _rows(self.ball.size(offset))).clamp(0, 1)
+
+
+def _lead(logits: Tensor, aim: Tensor) -> Tensor:
+    """The logit of the target minus that of the label, [n] float64."""
+    label, target = logits.to(torch.float64).gather(1, aim).unbind(dim=1)
+    return target - label
+
+
+def _rows(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
