@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor
 
-from robusteval.attacks.attack import Attack, State
+from robusteval.attacks.attack import Search, State
 from robusteval.attacks.losses import LOSSES, Loss, targeted_dlr
 from robusteval.attacks.norms import NORMS, NormName, l1_project_in_box, sparse
 from robusteval.attacks.oracle import Answer, Oracle
@@ -94,7 +94,7 @@ class _Climb(State):
 
 
 @dataclass(frozen=True)
-class Apgd(Attack):
+class Apgd(Search):
     """Auto-PGD; the best of all iterates, restarts and targets counts.
 
     Where the model has too few classes for its loss, below 3 for `dlr` and below 4 for `t`, it raises the margin of
@@ -177,7 +177,9 @@ class Apgd(Attack):
         return _thinned(climb, window > 0, self.eps) if self.norm == "l1" else _halved(climb, window)
 
     def _scattered(self, x: Tensor, ids: Tensor, rng: Stream, entry: int) -> Tensor:
-        draw = ids.new_full(ids.shape, entry)
+        # A stream for each restart, so that another restart changes no other start (TRUST R10).
+        target, restart = divmod(entry, self.restarts)
+        rng, draw = rng.stream("restart", restart), ids.new_full(ids.shape, target)
         if self.norm == "l1":
             return self.landed(l1_project_in_box(rng.normal(ids, x.shape[1:], draw), x, self.eps), x)
         offset = self.ball.draw(rng, ids, x.shape[1:], draw)

@@ -79,19 +79,14 @@ S = TypeVar("S", bound=State)
 
 @dataclass(frozen=True)
 class Attack(Component):
-    """A search for misclassified points near samples: `start` and `advance` are the author's, `drive` runs it.
+    """Something that looks for misclassified points near samples, run by `drive`: a `Search` or a `Cascade`.
 
     Attributes:
-        goal: `break`: a sample leaves as soon as it is broken, and what is wrong from the start is never attacked;
-            `loss`: everyone stays until the budget is spent, for adversarial training.
-        grade: how far the result may be trusted without a flag (TRUST R14).
         norms: those it works in.
         eps: radius of the ball in pixel units of [0, 1].
         norm: whose ball it is.
     """
 
-    goal: ClassVar[Goal] = "break"
-    grade: ClassVar[Grade] = "quick"
     norms: ClassVar[tuple[NormName, ...]] = ("linf", "l2")
 
     eps: float
@@ -102,6 +97,43 @@ class Attack(Component):
         limit = "must be at most 1 for linf: images are in [0, 1], so write eps=8/255, not eps=8"
         require(self.norm != "linf" or self.eps <= 1, "eps", limit, self.eps)
         require(self.norm in self.norms, "norm", f"{self.name} works in {' and '.join(self.norms)} only", self.norm)
+
+    @property
+    def ball(self) -> Norm:
+        """The norm as a value."""
+        return NORMS[self.norm]
+
+    @property
+    def grade(self) -> Grade:
+        """How far the result may be trusted without a flag (TRUST R14)."""
+        return "quick"
+
+    @property
+    @abstractmethod
+    def searches(self) -> "tuple[Search, ...]":
+        """What is run: each search on the samples that those before it left."""
+
+
+@dataclass(frozen=True)
+class Cascade(Attack):
+    """Searches one after another: `searches` is the author's. The result is the worst case of each sample."""
+
+
+@dataclass(frozen=True)
+class Search(Attack):
+    """One loop from sample to sample: `start` and `advance` are the author's.
+
+    Attributes:
+        goal: `break`: a sample leaves as soon as it is broken, and what is wrong from the start is never attacked;
+            `loss`: everyone stays until the budget is spent, for adversarial training.
+    """
+
+    goal: ClassVar[Goal] = "break"
+
+    @property
+    def searches(self) -> "tuple[Search, ...]":
+        """This one."""
+        return (self,)
 
     @property
     @abstractmethod
@@ -117,11 +149,6 @@ class Attack(Component):
     def objective(self) -> Loss:
         """What the attack raises, [n] from logits and labels."""
         return cross_entropy
-
-    @property
-    def ball(self) -> Norm:
-        """The norm as a value."""
-        return NORMS[self.norm]
 
     @abstractmethod
     def start(self, model: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream, entry: int) -> State:

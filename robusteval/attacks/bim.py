@@ -6,14 +6,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from robusteval.attacks.attack import Attack, State
+from robusteval.attacks.attack import Search, State
 from robusteval.attacks.oracle import Oracle
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 
 
 @dataclass(frozen=True)
-class Bim(Attack):
+class Bim(Search):
     """The basic iterative method: projected gradient ascent without a random start.
 
     Attributes:

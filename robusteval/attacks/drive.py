@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from robusteval.attacks.attack import Attack, State
-from robusteval.attacks.oracle import SMALLEST, Oracle, finite, margin, predict
+from robusteval.attacks.attack import Attack, Search, State
+from robusteval.attacks.losses import margin
+from robusteval.attacks.oracle import SMALLEST, Oracle, finite, predict
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 
@@ -78,28 +79,37 @@ def drive(
     correct = clean.argmax(dim=1) == batch.y
     # The surest first: they take longest, and the last passes are full when short searches come last.
     order = margin(clean, batch.y).argsort(descending=True, stable=True)
-    chosen = order[correct[order]] if attack.goal == "break" else order
-    search = _searched(attack, oracle, batch, rng, chosen, passes.batch_size)
-    inputs = search.best
-    changed = (inputs != batch.x).flatten(1).any(dim=1)
-    logits = clean.clone()
-    if bool(changed.any()):
-        logits[changed] = finite(predict(judge, inputs[changed], *passes))
+    inputs, logits, taken = batch.x.clone(), clean.clone(), torch.zeros(len(clean), device=clean.device)
+    judged = len(clean)
+    for number, search in enumerate(attack.searches):
+        left = order[correct[order] & (logits.argmax(dim=1) == batch.y)[order]] if search.goal == "break" else order
+        draws = rng if number == 0 else rng.stream("search", number)
+        found = _searched(search, oracle, batch, draws, left, passes.batch_size)
+        taken += found.taken
+        moved = left[(found.best != batch.x).flatten(1).any(dim=1)[left]].sort().values
+        if len(moved) == 0:
+            continue
+        seen = finite(predict(judge, found.best[moved], *passes))
+        judged += len(moved)
+        # Of several searches that leave a sample, that counts which came nearest to breaking it.
+        nearer = margin(seen, batch.y[moved]) < margin(logits[moved], batch.y[moved])
+        kept = torch.ones_like(nearer) if number == 0 else nearer
+        inputs[moved[kept]], logits[moved[kept]] = found.best[moved[kept]], seen[kept]
     broken = logits.argmax(dim=1) != batch.y
     delta = (inputs - batch.x).to(torch.float64).flatten(1)
     return AttackOutcome(
         inputs=inputs,
         logits=logits,
         broken=broken,
-        steps_to_break=torch.where(broken, torch.where(correct, search.taken, 0.0), torch.nan),
+        steps_to_break=torch.where(broken, torch.where(correct, taken, 0.0), torch.nan),
         linf=delta.abs().amax(dim=1),
         l2=delta.norm(dim=1),
-        forwards=oracle.forwards + len(batch.x) + int(changed.sum()),
+        forwards=oracle.forwards + judged,
         backwards=oracle.backwards,
     )
 
 
-def strongest(attack: Attack, model: nn.Module, batch: Batch, rng: Stream, passes: Passes | None = None) -> Tensor:
+def strongest(attack: Search, model: nn.Module, batch: Batch, rng: Stream, passes: Passes | None = None) -> Tensor:
     """The search without the judging: the strongest point found for every sample, [n, c, h, w].
 
     Args:
@@ -123,7 +133,7 @@ def check_ball(attack: Attack, inputs: Tensor, x: Tensor) -> None:
         raise AssertionError(f"{attack}: a change of size {float(size.max())} left the ball of radius {attack.eps!r}")
 
 
-def _searched(attack: Attack, oracle: Oracle, batch: Batch, rng: Stream, chosen: Tensor, batch_size: int) -> "_Search":
+def _searched(attack: Search, oracle: Oracle, batch: Batch, rng: Stream, chosen: Tensor, batch_size: int) -> "_Search":
     """A search that has run over the chosen rows, and whose points lie where they may."""
     search = _Search(attack, oracle, batch, rng.stream("attack", attack.name), batch_size)
     search.run(chosen)
@@ -134,7 +144,7 @@ def _searched(attack: Attack, oracle: Oracle, batch: Batch, rng: Stream, chosen:
 class _Search:
     """One run of the loop: the queue, the active rows, the rows whose last point waits to be seen, and the results."""
 
-    def __init__(self, attack: Attack, oracle: Oracle, batch: Batch, rng: Stream, batch_size: int) -> None:
+    def __init__(self, attack: Search, oracle: Oracle, batch: Batch, rng: Stream, batch_size: int) -> None:
         self.attack, self.oracle, self.batch, self.rng = attack, oracle, batch, rng
         self.batch_size = max(batch_size, SMALLEST)
         self.best = batch.x.clone()

@@ -13,7 +13,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from robusteval.attacks.attack import Attack, S, State
+from robusteval.attacks.attack import S, Search, State
 from robusteval.attacks.losses import margin, margin_loss
 from robusteval.attacks.norms import NORMS, NormName
 from robusteval.attacks.oracle import Answer, Oracle
@@ -34,7 +34,7 @@ class _Aimed(State):
 
 
 @dataclass(frozen=True)
-class Fab(Attack):
+class Fab(Search):
     """The fast adaptive boundary attack, targeted.
 
     Attributes:

@@ -5,13 +5,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from robusteval.attacks.attack import Attack, State
+from robusteval.attacks.attack import Search, State
 from robusteval.attacks.oracle import Oracle
 from robusteval.core.rng import Stream
 
 
 @dataclass(frozen=True)
-class Fgsm(Attack):
+class Fgsm(Search):
     """The fast gradient sign method; with `norm='l2'` the step follows the normalised gradient."""
 
     name: ClassVar[str] = "fgsm"

@@ -7,7 +7,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from robusteval.attacks.attack import Attack, State
+from robusteval.attacks.attack import Search, State
 from robusteval.attacks.oracle import Oracle
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
@@ -25,7 +25,7 @@ class _Moving(State):
 
 
 @dataclass(frozen=True)
-class Mifgsm(Attack):
+class Mifgsm(Search):
     """The momentum iterative method, from the image itself.
 
     Attributes:

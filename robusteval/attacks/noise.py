@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from robusteval.attacks.attack import Attack, State
+from robusteval.attacks.attack import Search, State
 from robusteval.attacks.losses import cross_entropy
 from robusteval.attacks.norms import NORMS, NormName
 from robusteval.attacks.oracle import Oracle
@@ -14,7 +14,7 @@ from robusteval.core.rng import Stream
 
 
 @dataclass(frozen=True)
-class Noise(Attack):
+class Noise(Search):
     """Uniform draws from the ball, passed forward only (TRUST R13).
 
     Attributes:

@@ -6,9 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from robusteval.attacks.losses import Loss
-from robusteval.attacks.losses import cross_entropy as cross_entropy
-from robusteval.attacks.losses import margin as margin
+from robusteval.attacks.losses import Loss, cross_entropy
 from robusteval.core.errors import InputError
 
 SMALLEST, MULTIPLE = 32, 16

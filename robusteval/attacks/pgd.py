@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from robusteval.attacks.attack import Attack, State
+from robusteval.attacks.attack import Search, State
 from robusteval.attacks.losses import LOSSES, Loss, LossName
 from robusteval.attacks.norms import NORMS, NormName, sparse
 from robusteval.attacks.oracle import Oracle
@@ -21,7 +21,7 @@ _SHARE = 0.01
 
 
 @dataclass(frozen=True)
-class Pgd(Attack):
+class Pgd(Search):
     """Projected gradient descent; the best of all iterates and restarts counts.
 
     Attributes:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robusteval.attacks.attack import Attack, State
+from robusteval.attacks.attack import Search, State
 from robusteval.attacks.losses import margin_loss
 from robusteval.attacks.oracle import Oracle
 from robusteval.attacks.patches import Patch, grid, signs, squares, stripes, unit
@@ -18,7 +18,7 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 @dataclass(frozen=True)
-class Square(Attack):
+class Square(Search):
     """The square attack: a changed patch is kept where it lowers the margin; images are passed forward only.
 
     Attributes:

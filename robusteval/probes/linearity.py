@@ -8,8 +8,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from robusteval.attacks.losses import cross_entropy
 from robusteval.attacks.norms import NORMS
-from robusteval.attacks.oracle import Oracle, cross_entropy, finite
+from robusteval.attacks.oracle import Oracle, finite
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 from robusteval.core.spec import Quotient

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import robusteval
-from robusteval.attacks.oracle import margin, predict
+from robusteval.attacks.losses import margin
+from robusteval.attacks.oracle import predict
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from robusteval.attacks import ATTACKS, Attack, Passes, drive
+from robusteval.attacks import ATTACKS, Passes, Search, drive
 from robusteval.attacks.attack import State
 from robusteval.attacks.drive import strongest
 from robusteval.attacks.pgd import Pgd
@@ -17,7 +17,7 @@ RANDOM = Stream.seeded(2)
 
 
 @dataclass(frozen=True)
-class Noise(Attack):
+class Noise(Search):
     """A planted attack, whole: random points of the ball."""
 
     name: ClassVar[str] = "noise"

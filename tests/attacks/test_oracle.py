@@ -3,7 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from robusteval.attacks.oracle import Oracle, cross_entropy, margin, padded, predict, steady
+from robusteval.attacks.losses import cross_entropy, margin
+from robusteval.attacks.oracle import Oracle, padded, predict, steady
 
 X = torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(40) % 5

@@ -26,6 +26,7 @@ EPS = {"linf": ("2/255", "0.4/255"), "l2": ("0.08", "0.001"), "l1": ("0.4", "0.0
 # What is tried of an attack whose defaults are slow or not all there is to it.
 ARGUMENTS = {
     "apgd": ["steps=12", "loss='dlr', steps=12, restarts=2", "loss='t', steps=12, targets=2"],
+    "autoattack": ["steps=8, targets=2, n_queries=20"],
     "fab": ["steps=12, restarts=2, targets=2"],
     "noise": ["draws=20"],
     "square": ["n_queries=50"],
@@ -223,8 +224,8 @@ def test_trust_r8_what_is_wrong_from_the_start_is_broken_and_never_attacked(spec
     assert (result.steps_to_break[wrong] == 0).all()
     assert torch.equal(result.inputs[wrong], batch.x[wrong])
     assert result.steps_to_break[~result.broken].isnan().all()
-    attack = ATTACKS.parse(spec)
-    assert (result.steps_to_break[result.broken] <= attack.budget * attack.entries).all()
+    longest = sum(search.budget * search.entries for search in ATTACKS.parse(spec).searches)
+    assert (result.steps_to_break[result.broken] <= longest).all()
     alone = robusteval.attack(model, batch.x[wrong], batch.y[wrong], spec)
     assert (alone.forwards, alone.backwards) == (13, 0)
 

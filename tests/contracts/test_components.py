@@ -39,6 +39,12 @@ EXAMPLES = {
     "target": "resnet18",
     "arguments": (("width", 2), ("rate", Quotient("1", "3"))),
 }
+# What a parameter means something with, by component.
+BESIDE: dict[tuple[str, str], dict[str, Any]] = {
+    ("local", "rate"): {"weight": "exponential"},
+    ("local", "neighbours"): {"weight": "neighbours"},
+    ("genlabel", "bandwidth"): {"density": "kde"},
+}
 BY_TYPE = {bool: [True, False], int: [3, 4, 8, 10, 34], float: [Quotient("1", "3"), 2.5], str: ["some text"]}
 
 NO_PAPER = {
@@ -78,7 +84,7 @@ def examples(cls: type[Component]) -> Iterator[Component]:
     yield cls(**needed)
     for name, several in values.items():
         for value in several:
-            component = built(cls, {**needed, name: value})
+            component = built(cls, {**needed, **BESIDE.get((cls.name, name), {}), name: value})
             if component is not None:
                 yield component
 

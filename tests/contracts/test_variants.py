@@ -32,7 +32,7 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("fitted")
 
 
-@pytest.fixture(params=VARIANTS.classes)
+@pytest.fixture(params=[*VARIANTS.classes, "local(weight='neighbours')"])
 def variant(request, cache):
     fitting = Fitting(TRAIN, seed=0, erm=Untrained(), augmentation=Augmentation(), cache=cache)
     return VARIANTS.parse(request.param).prepared(fitting)
@@ -55,6 +55,21 @@ def test_the_loss_is_a_finite_scalar_with_a_gradient(variant, model):
 def test_the_same_numbers_give_the_same_loss(variant, model):
     losses = [variant.loss(copy.deepcopy(model), BATCH, CLASSES, RNG).item() for _ in range(2)]
     assert losses[0] == losses[1]
+
+
+def test_the_same_seed_gives_the_same_losses_in_sequence(variant, model):
+    def losses() -> list[float]:
+        network, found = copy.deepcopy(model), []
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        for step in range(3):
+            optimizer.zero_grad()
+            loss = variant.loss(network, BATCH, CLASSES, Stream.seeded(0).stream("step", step))
+            loss.backward()
+            optimizer.step()
+            found.append(loss.item())
+        return found
+
+    assert losses() == losses()
 
 
 def test_what_it_is_given_stays_as_it_was(variant, model):

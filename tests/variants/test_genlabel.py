@@ -95,6 +95,14 @@ def test_the_loss_is_affine_in_gamma():
     torch.testing.assert_close(losses[1], 0.75 * losses[0] + 0.25 * losses[2])
 
 
+@pytest.mark.parametrize("spec", ["density='gaussian'", "density='kde'", "space='inputs'", "per_sample=True"])
+def test_the_labels_draw_no_lambda(spec):
+    ours = prepared(f"genlabel(gamma=1.0, {spec})")
+    theirs = VARIANTS.parse("mixup(per_sample=True)" if "per_sample" in spec else "mixup")
+    for step in range(5):
+        assert torch.equal(ours.mix(BATCH, CLASSES, rng(step)).x, theirs.mix(BATCH, CLASSES, rng(step)).x)
+
+
 class TestLabels:
     def test_mixing_across_a_third_class_gives_that_class(self):
         """At -10, 0, 10 with variance 0.1, scaled into [0, 1]: the middle of the outer two is the second class."""
@@ -255,11 +263,32 @@ class TestFit:
             ("warmup=0", "warmup=0: must be at least 1"),
             ("shrinkage=-0.1", r"shrinkage=-0.1: must be in \[0, 1\]"),
             ("bandwidth=0.0", "bandwidth=0.0: must be above 0"),
+            ("bandwidth=0.2", "bandwidth=0.2: needs density='kde'"),
+            ("warmup=5, space='inputs'", "warmup=5: needs space='features'; inputs have no network"),
         ],
     )
     def test_settings_have_their_range(self, spec, message):
         with pytest.raises(InputError, match=message):
             VARIANTS.parse(f"genlabel({spec})")
+
+
+def test_vectors_have_no_warmup():
+    train, _ = grid(5)
+    message = r"^warmup=3: needs space='features'; inputs have no network$"
+    with pytest.raises(InputError, match=message):
+        prepared("genlabel(warmup=3)", train)
+    with pytest.raises(InputError, match=message):
+        VARIANTS.parse("genlabel(warmup=3)").rehearse(nn.Identity(), train.batch(), 9, rng())
+    VARIANTS.parse("genlabel(warmup=3)").rehearse(nn.Identity(), BATCH, CLASSES, rng())
+
+
+@pytest.mark.parametrize("density", ["gaussian", "kde"])
+def test_labels_are_worked_out_in_full_precision(density):
+    variant = prepared(f"genlabel(gamma=1.0, density='{density}')")
+    full = variant.mix(BATCH, CLASSES, rng()).targets
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = variant.mix(BATCH, CLASSES, rng()).targets
+    assert torch.equal(full, half)
 
 
 @pytest.mark.parametrize("density", ["gaussian", "kde"])

@@ -1,6 +1,8 @@
-"""Variants that mix pairs of inputs: their reductions to mixup and ERM, and their own laws (METHODS 7.1, 7.3, 7.5)."""
+"""Variants that mix pairs of inputs: their reductions to mixup and ERM, and what all of them keep (METHODS 7)."""
 
+import copy
 import math
+from dataclasses import fields
 
 import pytest
 import torch
@@ -34,7 +36,6 @@ def loss(spec, step=0, batch=BATCH):
         "local(radius=1000.0)",
         "local(radius=1000.0, normaliser='batch')",
         "local(weight='exponential', rate=0.0)",
-        f"local(weight='neighbours', neighbours={N})",
     ],
 )
 def test_what_reduces_to_mixup_is_mixup_bit_for_bit(spec):
@@ -54,101 +55,45 @@ def test_what_drops_every_pair_is_erm(spec):
         torch.testing.assert_close(loss(spec, step), erm)
 
 
-class TestKmixup:
-    def test_halves_mix_both_ways(self):
-        x, targets, _, _ = mixed("kmixup(k=4)")
-        torch.testing.assert_close(x.sum(dim=0), BATCH.x.sum(dim=0))
-        torch.testing.assert_close(targets.sum(dim=0), functional.one_hot(BATCH.y, CLASSES).float().sum(dim=0))
+@pytest.mark.parametrize("spec", ["mixup", "kmixup(k=4)", "local", "midpoint", "cutmix(probability=1.0)", "regmixup"])
+def test_the_seed_and_nothing_else_makes_the_losses(spec):
+    def losses(seed):
+        model, found = copy.deepcopy(MODEL), []
+        for step in range(5):
+            value = VARIANTS.parse(spec).loss(model, BATCH, CLASSES, Stream.seeded(seed).stream("step", step))
+            gradients = torch.autograd.grad(value, list(model.parameters()))
+            with torch.no_grad():
+                for weight, gradient in zip(model.parameters(), gradients, strict=True):
+                    weight -= 0.1 * gradient
+            found.append(value.item())
+        return found
 
-    def test_nobody_meets_himself_and_an_odd_one_stays(self):
-        odd = Batch(*(tensor[:31] for tensor in BATCH))
-        alone = (mixed("kmixup(k=4)", batch=odd).x == odd.x).flatten(1).all(dim=1)
-        assert alone.sum() == 1
-        assert not (mixed("kmixup(k=4)").x == BATCH.x).flatten(1).all(dim=1).any()
-
-    def test_larger_k_moves_less(self):
-        moved = [((mixed(f"kmixup(k={k})", step=1).x - BATCH.x) ** 2).sum().item() for k in (1, 4, 16)]
-        assert moved == sorted(moved, reverse=True)
-
-    @pytest.mark.parametrize("k", [1, 2, 4, 16])
-    def test_the_share_of_pairs_across_two_clusters_is_that_of_theory(self, k):
-        """C(2k, k) / 4^k for two far-apart equal clusters and independent k-batches."""
-        across, runs = [], 400
-        for step in range(runs):
-            side = torch.randint(2, (2 * k,), generator=GENERATOR)
-            x = (side * 1000.0 + torch.randn(2 * k, generator=GENERATOR)).reshape(-1, 1, 1, 1)
-            pairs = mixed(f"kmixup(k={k})", step, Batch(x, side, torch.arange(2 * k)), 2)
-            across.append((pairs.targets.amin(dim=1) > 0).float().mean().item())
-        expected = math.comb(2 * k, k) / 4**k
-        spread = torch.tensor(across).std().item() / math.sqrt(runs)
-        assert abs(sum(across) / runs - expected) < 4 * spread
-
-    @pytest.mark.parametrize("k", [0, 17, -1])
-    def test_k_has_its_range(self, k):
-        with pytest.raises(InputError, match="k="):
-            mixed(f"kmixup(k={k})")
+    assert losses(0) == losses(0)
+    assert losses(0) != losses(1)
 
 
-class TestLocal:
-    def test_a_dropped_pair_has_no_gradient(self):
-        x = BATCH.x.clone().requires_grad_(True)
-        pairs = mixed("local", batch=BATCH._replace(x=x))
-        dropped = pairs.weights == 0
-        assert 0 < dropped.sum() < N
-        outputs = MODEL(pairs.x)
-        outputs.retain_grad()
-        losses = functional.cross_entropy(outputs, pairs.targets, reduction="none")
-        ((pairs.weights * losses).sum() / pairs.weights.sum()).backward()
-        assert (outputs.grad[dropped] == 0).all()
-        assert (outputs.grad[~dropped] != 0).any(dim=1).all()
-
-    @pytest.mark.parametrize("normaliser", ["weights", "batch"])
-    def test_no_active_pair_is_a_finite_zero(self, normaliser):
-        empty = next(step for step in range(99) if not mixed("local(radius=0.0)", step).weights.any())
-        nothing = loss(f"local(radius=0.0, normaliser='{normaliser}')", empty)
-        nothing.backward()
-        assert nothing == 0
-        assert all(weight.grad.isfinite().all() for weight in MODEL.parameters())
-
-    @pytest.mark.parametrize(
-        "family", ["radius={}", "weight='exponential', rate={}", "weight='neighbours', neighbours={}"]
-    )
-    def test_the_mean_weight_is_monotone(self, family):
-        values = [1, 2, 3, 5] if "neighbours" in family else [0.5, 2.0, 3.0, 4.0]
-        means = [mixed(f"local({family.format(value)})").weights.mean().item() for value in values]
-        assert means == sorted(means, reverse="rate" in family)
-
-    def test_intrusion_is_what_the_radius_removes(self):
-        """Classes A B A at -10, 0, 10: mixing the two A clusters lands on B, and radius 12 removes just that."""
-        place = torch.tensor([-10.0, 0.0, 10.0]).repeat(20)
-        batch = Batch(place.reshape(-1, 1, 1, 1), (place == 0).long(), torch.arange(60))
-        removed = 0
-        for step in range(10):
-            everyone, near = (mixed(f"local(radius={radius})", step, batch, 2) for radius in (1000.0, 12.0))
-            intruding = (everyone.targets[:, 0] == 1) & (everyone.x.flatten().abs() < 9.9)
-            assert torch.equal(near.weights == 0, intruding)
-            removed += int(intruding.sum())
-        assert removed > 50
+ALPHAS = [name for name, cls in VARIANTS.classes.items() if "alpha" in {field.name for field in fields(cls)}]
 
 
-class TestMidpoint:
-    def test_it_is_the_middle_both_ways(self):
-        x, targets, _, _ = mixed("midpoint")
-        torch.testing.assert_close(targets.amax(dim=1).unique(), torch.tensor([0.5, 1.0]))
-        partner = (
-            Stream.seeded(0).stream("step", 0).stream("partner").permutation(torch.zeros(1, dtype=torch.int64), N)[0]
-        )
-        torch.testing.assert_close(x, (BATCH.x + BATCH.x[partner]) / 2)
+@pytest.mark.parametrize("name", ALPHAS)
+class TestAlpha:
+    @pytest.mark.parametrize("alpha", [0.0, -1.0, -math.inf])
+    def test_it_is_above_zero(self, name, alpha):
+        message = f"^alpha={alpha}: must be above 0; erm is the variant without mixing$"
+        with pytest.raises(InputError, match=message):
+            VARIANTS.classes[name](alpha=alpha)
 
-    def test_the_loss_cannot_fall_below_its_floor(self):
-        """(1 - 1/K) log 2 for balanced classes and random pairs: the best prediction is (1/2, 1/2)."""
-        classes, n = 4, 400
-        batch = Batch(torch.zeros(n, 1, 1, 1), torch.arange(n) % classes, torch.arange(n))
-        entropies = []
-        for step in range(30):
-            targets = mixed("midpoint", step, batch, classes).targets
-            entropies.append(torch.special.entr(targets).sum(dim=1).mean().item())
-        assert sum(entropies) / 30 == pytest.approx((1 - 1 / classes) * math.log(2), rel=0.02)
+    @pytest.mark.parametrize("alpha", [1.1e6, 1e308, math.inf, math.nan])
+    def test_its_lambdas_are_numbers(self, name, alpha):
+        with pytest.raises(InputError, match=r"^alpha=.*: must be above 0 and at most 1e6$"):
+            VARIANTS.classes[name](alpha=alpha)
+        assert VARIANTS.classes[name](alpha=1e6).alpha == 1e6
+
+
+@pytest.mark.parametrize("alpha", [1e-300, 1e6])
+def test_lambda_is_a_share_at_both_ends_of_alpha(alpha):
+    targets = mixed(f"mixup(alpha={alpha}, per_sample=True)").targets
+    assert ((targets >= 0) & (targets <= 1)).all()
 
 
 class TestCutmix:
