@@ -54,7 +54,7 @@ def train(
     from robusteval.engine.plan import resolved
     from robusteval.models import ARCHITECTURES
     from robusteval.training import Recipe, Training
-    from robusteval.variants import VARIANTS, FittedVariant
+    from robusteval.variants import VARIANTS, Variant
 
     path = config.find("recipe", recipe, config.suites() / "train")
     settings = config.read(path, Recipe, {} if epochs is None else {"epochs": epochs})
@@ -74,7 +74,7 @@ def train(
             for training in trainings
         }
         files.check_writable("out", folder)
-        if any(isinstance(training.variant, FittedVariant) for training in trainings):
+        if any(type(training.variant).prepared is not Variant.prepared for training in trainings):
             files.check_writable("cache", cache.expanduser())
         left = {file: training for file, training in wanted.items() if not _exists(file, training)}
         for training in left.values():

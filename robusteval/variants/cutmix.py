@@ -9,7 +9,7 @@ import torch
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
-from robusteval.variants.mixing import mixed, one_share, random_partner, unmixed
+from robusteval.variants.mixing import check_alpha, mixed, one_share, random_partner, unmixed
 from robusteval.variants.variant import InputMixer, MixedBatch
 
 
@@ -29,7 +29,7 @@ class Cutmix(InputMixer):
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        require(self.alpha > 0, "alpha", "must be above 0; erm is the variant without mixing", self.alpha)
+        check_alpha(self.alpha)
         require(0 <= self.probability <= 1, "probability", "must be in [0, 1]", self.probability)
 
     def mix(self, batch: Batch, classes: int, rng: Stream) -> MixedBatch:
@@ -49,6 +49,6 @@ class Cutmix(InputMixer):
 
 
 def _edges(centre: float, side: float, pixels: int) -> tuple[int, int]:
-    """First and last-but-one pixel of a box along one axis, clipped to the image."""
+    """First and one past the last pixel of a box along one axis, clipped to the image."""
     middle, half = int(centre * pixels), int(side * pixels) // 2
     return max(0, middle - half), min(pixels, middle + half)

@@ -15,8 +15,11 @@ from robusteval.models.classifier import Classifier
 from robusteval.models.fuse import evaluation_form
 from robusteval.variants.densities import Gaussians, Kernels, Moments, moments, posterior
 from robusteval.variants.fitting import Fitting, Tensors
+from robusteval.variants.mixing import check_alpha
 from robusteval.variants.mixup import Mixup
 from robusteval.variants.variant import FittedVariant, InputMixer, MixedBatch
+
+_WARMUP = 5
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Genlabel(FittedVariant):
         density: a Gaussian for each class, or Gaussian kernels around its samples, whose cost grows with their number.
         space: where the densities live: `features` are what the last linear layer takes, in an ERM network that is
             trained first and frozen then; `inputs` are the pixels. None is features for images, inputs for vectors.
-        warmup: epochs of the ERM network.
+        warmup: of features: epochs of the ERM network; None is 5.
         covariance: one shared by all classes (`tied`), or one for each (`full`); None is tied for features, full for
             inputs.
         shrinkage: the share of the covariance that is replaced by that of a sphere; None is 0.1 for features, whose
@@ -50,7 +53,7 @@ class Genlabel(FittedVariant):
     gamma: float = 0.5
     density: Literal["gaussian", "kde"] = "gaussian"
     space: Literal["features", "inputs"] | None = None
-    warmup: int = 5
+    warmup: int | None = None
     covariance: Literal["tied", "full"] | None = None
     shrinkage: float | None = None
     bandwidth: float | None = None
@@ -58,36 +61,54 @@ class Genlabel(FittedVariant):
     per_sample: bool = False
 
     def __post_init__(self) -> None:
-        require(self.alpha > 0, "alpha", "must be above 0; erm is the variant without mixing", self.alpha)
+        check_alpha(self.alpha)
         require(0 <= self.gamma <= 1, "gamma", "must be in [0, 1]", self.gamma)
-        require(self.warmup >= 1, "warmup", "must be at least 1", self.warmup)
+        require(self.warmup is None or self.warmup >= 1, "warmup", "must be at least 1", self.warmup)
+        self._check_warmup(self.space != "inputs")
         require(self.shrinkage is None or 0 <= self.shrinkage <= 1, "shrinkage", "must be in [0, 1]", self.shrinkage)
         require(self.bandwidth is None or self.bandwidth > 0, "bandwidth", "must be above 0", self.bandwidth)
+        require(self.bandwidth is None or self.density == "kde", "bandwidth", "needs density='kde'", self.bandwidth)
+
+    def rehearse(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> None:
+        """Refuse `warmup` for vectors, unless they have features, and a network that has none."""
+        learnt = self._learnt(batch.x.shape)
+        self._check_warmup(learnt)
+        if learnt:
+            penultimate(model, batch.x[:32])
 
     def prepared(self, fitting: Fitting) -> InputMixer:
         """Input mixup with the class densities of the training part.
 
         Raises:
-            InputError: there is only one class, the network does not end in a linear layer, or a class has no spread.
+            InputError: there is only one class, the network does not end in a linear layer, a class has no spread, or
+                `warmup` is set for densities of vectors.
         """
         train = fitting.train
         present = int(torch.bincount(train.labels).count_nonzero())
         if present < 2:
             raise InputError(f"variant={self.spec!r}: needs training samples of two classes or more, not {present}")
-        learnt = self.space == "features" or (self.space is None and train.shape[1:] != (1, 1))
+        learnt = self._learnt(train.shape)
+        self._check_warmup(learnt)
         covariance = self.covariance or ("tied" if learnt else "full")
-        example = train.batch(slice(32)).x.to(fitting.device)
-        space = penultimate(fitting.erm(self.warmup), example) if learnt else nn.Flatten()
+        example, warmup = train.batch(slice(32)).x.to(fitting.device), self.warmup or _WARMUP
+        space = penultimate(fitting.erm(warmup), example) if learnt else nn.Flatten()
 
         def fitted() -> Tensors:
             points = _points(space, train, fitting.device)
             found = moments(points, train.labels, len(train.classes), covariance == "tied")
             return found._asdict() if self.density == "gaussian" else {**found._asdict(), "points": points}
 
-        place = ("features", fitting.erm.key, self.warmup) if learnt else ("inputs",)
+        place = ("features", fitting.erm.key, warmup) if learnt else ("inputs",)
         part = fitting.part(f"class-{self.density}", (*place, covariance), fitted)
         part = {name: tensor.to(fitting.device) for name, tensor in part.items()}
         return _Relabelled(self, space, self._density(part, train.labels.to(fitting.device), 0.1 if learnt else 1e-4))
+
+    def _learnt(self, shape: tuple[int, ...]) -> bool:
+        """Whether the densities of samples of shape [..., h, w] live in features."""
+        return self.space == "features" or (self.space is None and shape[-2:] != (1, 1))
+
+    def _check_warmup(self, learnt: bool) -> None:
+        require(self.warmup is None or learnt, "warmup", "needs space='features'; inputs have no network", self.warmup)
 
     def _density(self, part: Tensors, labels: Tensor, shrinkage: float) -> Gaussians | Kernels:
         """The densities from a fitted part, shrunk by `shrinkage` where the settings leave it open."""
@@ -125,9 +146,8 @@ class _Relabelled(InputMixer):
     @torch.no_grad()
     def generated(self, x: Tensor) -> Tensor:
         """y_gen [n, k] float64 of images x [n, c, h, w]."""
-        points = self.space(x)
-        with torch.autocast(x.device.type, enabled=False):
-            return posterior(self.density(points), 2 if self.settings.labels == "top2" else None)
+        with torch.autocast(x.device.type, enabled=False):  # the densities were fitted on features in float32
+            return posterior(self.density(self.space(x)), 2 if self.settings.labels == "top2" else None)
 
 
 @torch.no_grad()

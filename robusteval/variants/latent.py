@@ -16,6 +16,7 @@ from robusteval.models import autoencoder
 from robusteval.models.autoencoder import Autoencoder
 from robusteval.models.fit import Epoch, Settings, fit
 from robusteval.variants.fitting import Fitting, Tensors
+from robusteval.variants.mixing import check_alpha
 from robusteval.variants.mixup import Mixup
 from robusteval.variants.variant import FittedVariant, InputMixer, MixedBatch
 
@@ -74,10 +75,15 @@ class WithAutoencoder(FittedVariant):
     mmd: float = 1.0
 
     def __post_init__(self) -> None:
-        require(self.alpha > 0, "alpha", "must be above 0; erm is the variant without mixing", self.alpha)
+        check_alpha(self.alpha)
         for argument in ("latent", "width", "epochs"):
             require(getattr(self, argument) >= 1, argument, "must be at least 1", getattr(self, argument))
         require(self.mmd >= 0, "mmd", "must not be negative", self.mmd)
+
+    def rehearse(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> None:
+        """Refuse images that the autoencoder cannot take."""
+        _, *shape = batch.x.shape
+        autoencoder.initialised((shape[0], shape[1], shape[2]), self.latent, self.width)
 
     @abstractmethod
     def mixer(self, mixup: Mixup, model: Autoencoder) -> CodecMixer:

@@ -11,7 +11,7 @@ from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 from robusteval.models.architecture import Staged
 from robusteval.models.classifier import Classifier
-from robusteval.variants.mixing import blended, one_share, random_partner, unmixed
+from robusteval.variants.mixing import blended, check_alpha, one_share, random_partner, unmixed
 from robusteval.variants.variant import Variant
 
 
@@ -33,7 +33,7 @@ class Manifold(Variant):
     layers: tuple[int, ...] = (0, 1, 2)
 
     def __post_init__(self) -> None:
-        require(self.alpha > 0, "alpha", "must be above 0; erm is the variant without mixing", self.alpha)
+        check_alpha(self.alpha)
         numbers = len(self.layers) > 0 and min(self.layers) >= 0
         require(numbers, "layers", "must be numbers of stages, 0 for the images, as in (0, 1, 2)", self.layers)
 

@@ -4,9 +4,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 from robusteval.variants.variant import MixedBatch
+
+LARGEST_ALPHA = 1e6  # lambda is 1/2 to within 0.0004 there; the quantiles of very large ones are no numbers
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuse what is no parameter of Beta(alpha, alpha).
+
+    Raises:
+        InputError: it is not above 0, or too large for its lambdas to be worked out.
+    """
+    require(not alpha <= 0, "alpha", "must be above 0; erm is the variant without mixing", alpha)
+    require(0 < alpha <= LARGEST_ALPHA, "alpha", "must be above 0 and at most 1e6", alpha)
 
 
 def random_partner(batch: Batch, rng: Stream) -> Tensor:

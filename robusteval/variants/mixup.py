@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
-from robusteval.variants.mixing import mixed, one_share, own_shares, random_partner
+from robusteval.variants.mixing import check_alpha, mixed, one_share, own_shares, random_partner
 from robusteval.variants.variant import InputMixer, MixedBatch
 
 
@@ -25,7 +24,7 @@ class Mixup(InputMixer):
     per_sample: bool = False
 
     def __post_init__(self) -> None:
-        require(self.alpha > 0, "alpha", "must be above 0; erm is the variant without mixing", self.alpha)
+        check_alpha(self.alpha)
 
     def mix(self, batch: Batch, classes: int, rng: Stream) -> MixedBatch:
         """Mix every sample with its partner; lambda is the share of the sample itself."""

@@ -3,10 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from robusteval import __version__
 from robusteval.calibration.temperature import best_temperature
 from robusteval.core.errors import CheckpointError, InputError
+from robusteval.core.rng import Stream
 from robusteval.core.types import Predictions
 from robusteval.data import DATA
 from robusteval.data.digits import Digits
@@ -185,6 +187,9 @@ def test_notes_become_columns():
 def test_rehearsal_finds_what_does_not_fit():
     with pytest.raises(InputError, match=r"milestones=\(1.5,\): must be in"):
         training("varmixup", SHORT.model_copy(update={"milestones": (1.5,)})).rehearse()
+    whole = nn.Sequential(nn.Conv2d(1, 10, 8), nn.Flatten())
+    with pytest.raises(InputError, match="genlabel needs a network that ends in a linear layer"):
+        VARIANTS.parse("genlabel").rehearse(whole, DIGITS.split("train").first(40).batch(), 10, Stream.seeded(0))
     with pytest.raises(InputError, match="k=150: must be at most half the batch, 100"):
         training("kmixup(k=150)").rehearse()
     one = replace(DATA.parse("digits").split("train"), labels=torch.zeros(1438, dtype=torch.int64))
