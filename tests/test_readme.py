@@ -47,6 +47,8 @@ def test_command(command: str, copy: Path) -> None:
     environment = f'export PATH="{Path(sys.executable).parent}:$PATH" && '
     done = run(["bash", "-c", environment + command], copy)
     assert done.returncode == 0, done.stderr
+    if command.startswith("robusteval train"):
+        assert len(list((copy / "checkpoints/digits").glob("*.safetensors"))) == 14
     if command == "robusteval eval":
         table = (copy / "reports/quick/table.md").read_text()
         assert all(f"{variant}-seed{seed} |" in table for variant in ("erm", "mixup") for seed in range(3))

@@ -126,9 +126,13 @@ class Search(Attack):
     Attributes:
         goal: `break`: a sample leaves as soon as it is broken, and what is wrong from the start is never attacked;
             `loss`: everyone stays until the budget is spent, for adversarial training.
+        white_box: whether it uses gradients.
+        climbs: whether each step goes up the loss, so that one that still rises at the end means too few steps.
     """
 
     goal: ClassVar[Goal] = "break"
+    white_box: ClassVar[bool] = True
+    climbs: ClassVar[bool] = True
 
     @property
     def searches(self) -> "tuple[Search, ...]":

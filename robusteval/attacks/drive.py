@@ -14,7 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from robusteval.attacks.attack import Attack, Search, State
-from robusteval.attacks.losses import margin
+from robusteval.attacks.flags import (
+    FEWEST_STEPS,
+    FLAGS,
+    black_box_wins,
+    inspected,
+    late,
+    probabilities,
+    rising,
+    still_rising,
+)
+from robusteval.attacks.losses import cross_entropy, in_logits, margin
 from robusteval.attacks.oracle import SMALLEST, Oracle, finite, predict
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
@@ -32,9 +42,9 @@ class AttackOutcome:
         steps_to_break: iterations until broken, 0 where the model was wrong from the start, nan where robust [n].
         linf: largest change of a pixel [n].
         l2: Euclidean size of the change [n].
-        forwards: images passed forward, clean and final passes included.
+        forwards: images passed forward; clean and final passes and those that look for flags included.
         backwards: images passed backward.
-        flags: reasons not to believe the number (TRUST R15); none is looked for yet.
+        flags: reasons not to believe the number (TRUST R15), names of `FLAGS`.
     """
 
     inputs: Tensor
@@ -80,12 +90,13 @@ def drive(
     # The surest first: they take longest, and the last passes are full when short searches come last.
     order = margin(clean, batch.y).argsort(descending=True, stable=True)
     inputs, logits, taken = batch.x.clone(), clean.clone(), torch.zeros(len(clean), device=clean.device)
-    judged = len(clean)
+    judged, climbing, unseen = len(clean), torch.zeros_like(correct), 0
     for number, search in enumerate(attack.searches):
         left = order[correct[order] & (logits.argmax(dim=1) == batch.y)[order]] if search.goal == "break" else order
         draws = rng if number == 0 else rng.stream("search", number)
         found = _searched(search, oracle, batch, draws, left, passes.batch_size)
         taken += found.taken
+        climbing = found.rising if search.climbs else climbing
         moved = left[(found.best != batch.x).flatten(1).any(dim=1)[left]].sort().values
         if len(moved) == 0:
             continue
@@ -95,7 +106,18 @@ def drive(
         nearer = margin(seen, batch.y[moved]) < margin(logits[moved], batch.y[moved])
         kept = torch.ones_like(nearer) if number == 0 else nearer
         inputs[moved[kept]], logits[moved[kept]] = found.best[moved[kept]], seen[kept]
+        if not search.white_box and any(before.white_box for before in attack.searches[:number]):
+            unseen += int((seen.argmax(dim=1) != batch.y[moved]).sum())
     broken = logits.argmax(dim=1) != batch.y
+    witness = Oracle(judge, passes.fixed)
+    flags = inspected(attack, witness, oracle, batch, clean, (inputs, logits), rng.stream("flags"))
+    signs = {
+        "probabilities": probabilities(clean),
+        "nan-gradients": oracle.bad > 0,
+        "black-box-beats-white-box": black_box_wins(unseen, len(clean)),
+        "loss-still-rising": still_rising(climbing[~broken]),
+    }
+    flags |= {name for name, raised in signs.items() if raised}
     delta = (inputs - batch.x).to(torch.float64).flatten(1)
     return AttackOutcome(
         inputs=inputs,
@@ -104,8 +126,9 @@ def drive(
         steps_to_break=torch.where(broken, torch.where(correct, taken, 0.0), torch.nan),
         linf=delta.abs().amax(dim=1),
         l2=delta.norm(dim=1),
-        forwards=oracle.forwards + judged,
+        forwards=oracle.forwards + witness.forwards + judged,
         backwards=oracle.backwards,
+        flags=tuple(name for name in FLAGS if name in flags),
     )
 
 
@@ -150,6 +173,11 @@ class _Search:
         self.best = batch.x.clone()
         self.loss = torch.full(batch.ids.shape, -torch.inf, dtype=torch.float64, device=batch.x.device)
         self.taken = torch.zeros(batch.ids.shape, device=batch.x.device)
+        self.rising = torch.zeros(batch.ids.shape, dtype=torch.bool, device=batch.x.device)
+        self.levels = self.loss[:, None].repeat(1, 3)  # the highest at the first step, before the last ones, in them
+        self.phase = torch.ones(attack.budget + 1, dtype=torch.int64, device=batch.x.device)
+        self.phase[1], self.phase[late(attack.budget) + 1 :] = 0, 2
+        self.watched = attack.climbs and attack.budget >= FEWEST_STEPS
         self.queue: deque[tuple[int, int]] = deque()
         self.active: _Rows | None = None
         self.waiting: _Rows | None = None
@@ -161,6 +189,8 @@ class _Search:
             self._refill()
             if self.active:
                 state = self.attack.advance(self.oracle, self.active.state, self.rng)
+                if self.watched:
+                    self.levels[self.active.index, self.phase[state.iteration]] = state.loss
                 self._sort(_Rows(self.active.index, state))
             if self.waiting and (not self.active or len(self.waiting.index) >= SMALLEST):
                 for rows in self.waiting.parts(self.batch_size):
@@ -198,6 +228,10 @@ class _Search:
             better |= state.done
         self.best[index[better]] = state.best[better]
         self.loss[index[better]] = state.loss[better]
+        if self.watched:
+            seen = torch.column_stack([self.levels[index], state.loss])
+            first, before, _, last = (in_logits(seen) if self.attack.objective is cross_entropy else seen).unbind(dim=1)
+            self.rising[index[better]] = rising(first, before, last)[better]
         self.taken[index] += torch.where(state.done, state.reached, state.iteration)
         again = (~state.done & (state.entry + 1 < self.attack.entries)).nonzero()[:, 0]
         self.queue.extend(zip(index[again].tolist(), (state.entry[again] + 1).tolist(), strict=True))

@@ -48,6 +48,7 @@ class Fab(Search):
 
     name: ClassVar[str] = "fab"
     norms: ClassVar[tuple[NormName, ...]] = tuple(NORMS)
+    climbs: ClassVar[bool] = False
 
     steps: int = 100
     restarts: int = 1

@@ -19,6 +19,11 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return functional.cross_entropy(logits.to(torch.float64), y, reduction="none")
 
 
+def in_logits(loss: Tensor) -> Tensor:
+    """How far the other classes together lead, in logits, from cross-entropies in float64: log(exp(loss) - 1)."""
+    return torch.where(loss > 30, loss, loss.clamp_max(30).expm1().log())
+
+
 def margin(logits: Tensor, y: Tensor) -> Tensor:
     """The logit of the label minus the largest other logit, [n]; negative where the model is wrong."""
     others = logits.scatter(1, y[:, None], -torch.inf)

@@ -23,6 +23,8 @@ class Noise(Search):
 
     name: ClassVar[str] = "noise"
     norms: ClassVar[tuple[NormName, ...]] = tuple(NORMS)
+    white_box: ClassVar[bool] = False
+    climbs: ClassVar[bool] = False
 
     draws: int = 100
 

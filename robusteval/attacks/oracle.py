@@ -30,12 +30,14 @@ class Oracle:
         fixed: rows of every pass, for a model whose rounding depends on the shape; None where it does not.
         forwards: images passed forward so far.
         backwards: images passed backward so far.
+        bad: those of them whose gradient was NaN or infinite somewhere.
     """
 
     model: nn.Module
     fixed: int | None = None
     forwards: int = 0
     backwards: int = 0
+    bad: int = 0
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits [n, k] of images [n, c, h, w]."""
@@ -45,15 +47,18 @@ class Oracle:
         return answer[: len(x)]
 
     def gradient(self, x: Tensor, y: Tensor, loss: Loss = cross_entropy) -> Answer:
-        """Logits, loss and the input gradient of the loss, each sample for itself."""
+        """Logits, loss and the input gradient of the loss, each sample for itself; 0 where it is no number."""
         self.forwards += len(x)
         self.backwards += len(x)
         rows = padded(x, self.fixed).detach().requires_grad_(True)
         with torch.enable_grad():
             logits = self.model(rows)
             losses = loss(logits[: len(x)], y)
-            gradient = _gradient(losses.sum(), rows)
-        return Answer(logits[: len(x)].detach(), losses.detach(), gradient[: len(x)].contiguous())
+            gradient = _gradient(losses.sum(), rows)[: len(x)].contiguous()
+        if bad := int((~gradient.isfinite()).flatten(1).any(dim=1).sum()):
+            self.bad += bad
+            gradient = gradient.nan_to_num(0, 0, 0)
+        return Answer(logits[: len(x)].detach(), losses.detach(), gradient)
 
 
 def _gradient(total: Tensor, rows: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ class Square(Search):
     """
 
     name: ClassVar[str] = "square"
+    white_box: ClassVar[bool] = False
+    climbs: ClassVar[bool] = False
 
     n_queries: int = 5000
     p_init: float = 0.8

@@ -16,6 +16,7 @@ class Attacked(Probe):
     """Predictions of the original model on attacked images."""
 
     name: ClassVar[str] = "attacked"
+    version: ClassVar[int] = 2
 
     attack: str
 

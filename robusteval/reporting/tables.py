@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from robusteval.attacks.flags import FLAGS
 from robusteval.results import files
 
 MOST_CORRUPTIONS = 6
@@ -35,7 +36,7 @@ def table(metrics: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame(index=pd.Index(models, name="model"))
     accuracy = _chosen(metrics, "accuracy", ["clean", "attack", "corruption"])
     for view, rows in _by_view(accuracy[accuracy["kind"].ne("corruption")]):
-        shown[f"{view}, quick" if rows["grade"].eq("quick").any() else view] = _column(rows, models, percent)
+        shown[_graded(view, rows)] = _column(rows, models, percent)
     corrupted = _by_view(accuracy[accuracy["kind"].eq("corruption")])
     if len(corrupted) <= MOST_CORRUPTIONS:
         for view, rows in corrupted:
@@ -74,8 +75,12 @@ def notes(metrics: pd.DataFrame) -> list[str]:
         )
     if metrics["grade"].eq("quick").any():
         lines.append("quick: a single or short attack; accuracy under it is an upper bound of robust accuracy.")
+    if metrics["grade"].isin(["A", "B"]).any():
+        lines.append("Grade A: AutoAttack's standard version or stronger; grade B: a converged attack with gradients.")
     flagged = metrics[metrics["flags"].notna()].drop_duplicates(["model", "view"])
     lines += [f"! {row.model}, {row.view}: {UNRELIABLE} ({row.flags})." for row in flagged.itertuples()]
+    names = dict.fromkeys(name for text in flagged["flags"] for name in str(text).split(", "))
+    lines += [f"{name}: {FLAGS[name]}" for name in names if name in FLAGS]
     failed = metrics[metrics["error"].notna()]
     lines += [f"failed: {row.model}, {row.view}: {row.error}" for row in failed.itertuples()]
     return [" ".join(line.split()) for line in lines]
@@ -120,6 +125,12 @@ def _chosen(metrics: pd.DataFrame, metric: str, kinds: Iterable[str]) -> pd.Data
 def _by_view(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The rows of each view, in the order of the record."""
     return [(str(view), part) for view, part in rows.groupby("view", sort=False)]
+
+
+def _graded(view: str, rows: pd.DataFrame) -> str:
+    """The view with the grade of its attack; a number with a flag has grade C, which its mark says."""
+    grades = [grade for grade in dict.fromkeys(rows["grade"].dropna()) if grade != "C"]
+    return ", ".join([view, *("quick" if grade == "quick" else f"grade {grade}" for grade in grades)])
 
 
 def _column(rows: pd.DataFrame, models: Sequence[str], shape: Callable[[float], str]) -> list[str]:

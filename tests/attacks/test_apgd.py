@@ -8,6 +8,7 @@ from torch import nn
 import robusteval
 from robusteval.attacks import ATTACKS, Passes, drive
 from robusteval.attacks.apgd import Apgd, windows
+from robusteval.attacks.flags import IMAGES, NEARBY, REPEATS
 from robusteval.attacks.oracle import Answer, Oracle, predict
 from robusteval.core.errors import InputError
 from robusteval.core.rng import Stream
@@ -275,9 +276,9 @@ def test_a_robust_sample_costs_the_steps_of_its_starts_and_the_targets_are_the_l
     attack = Telling(1e-7, loss="t", steps=4, restarts=2, targets=targets)
     outcome = drive(attack, model, data, RANDOM)
     assert not outcome.broken.any()
-    assert outcome.backwards == 48 * 2 * starts * 4
-    # One pass of the clean image and of the last point at each start, and the judge's two.
-    assert outcome.forwards == 48 * (2 + 2 * starts * 6)
+    assert outcome.backwards == 48 * 2 * starts * 4 + IMAGES
+    # One pass of the clean image and of the last point at each start, the judge's two, and the looks for flags.
+    assert outcome.forwards == 48 * (2 + 2 * starts * 6) + IMAGES * (REPEATS + NEARBY + 1)
     order = model(X)[7].argsort(descending=True).tolist()
     assert torch.cat(aims).tolist() == [[order[0], order[1 + number // 8]] for number in range(2 * starts * 4)]
 
@@ -285,7 +286,8 @@ def test_a_robust_sample_costs_the_steps_of_its_starts_and_the_targets_are_the_l
 def test_the_others_cost_a_pass_and_a_last_one():
     model = linear(5)
     outcome = drive(Apgd(1e-7, steps=6, restarts=2), model, labelled(model), RANDOM)
-    assert (outcome.forwards, outcome.backwards) == (48 * (2 + 2 * 7), 48 * 12)
+    looks = IMAGES * (REPEATS + NEARBY + 1)
+    assert (outcome.forwards, outcome.backwards) == (48 * (2 + 2 * 7) + looks, 48 * 12 + IMAGES)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])

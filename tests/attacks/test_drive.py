@@ -8,12 +8,14 @@ from torch import nn
 from robusteval.attacks import ATTACKS, Passes, Search, drive
 from robusteval.attacks.attack import State
 from robusteval.attacks.drive import strongest
+from robusteval.attacks.flags import IMAGES, NEARBY, REPEATS
 from robusteval.attacks.pgd import Pgd
 from robusteval.core.errors import InputError
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 
 RANDOM = Stream.seeded(2)
+LOOKS = IMAGES * (REPEATS + NEARBY)
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Noise(Search):
     """A planted attack, whole: random points of the ball."""
 
     name: ClassVar[str] = "noise"
+    white_box: ClassVar[bool] = False
 
     tries: int = 10
 
@@ -108,10 +111,10 @@ def test_a_robust_sample_costs_its_budget_and_a_broken_one_no_more_than_it_took(
     attack, easy = Pgd(1e-6, steps=5, restarts=3, random_start=False), Pgd(1.0, steps=5, random_start=False)
     robust, broken = (drive(one, network(), batch, RANDOM, passes=Passes(32)) for one in (attack, easy))
     assert not robust.broken.any()
-    assert (robust.forwards, robust.backwards) == (150 * (2 + 3 * 6), 150 * 15)
+    assert (robust.forwards, robust.backwards) == (150 * (2 + 3 * 6) + LOOKS + IMAGES, 150 * 15 + IMAGES)
     assert broken.broken.all()
     assert (broken.steps_to_break >= 1).all()
-    assert broken.forwards == int(300 + (broken.steps_to_break + 1).sum())
+    assert broken.forwards == int(300 + (broken.steps_to_break + 1).sum()) + LOOKS + IMAGES
 
 
 def test_steps_to_break_go_on_over_restarts():
@@ -143,7 +146,7 @@ def test_steps_to_break_go_on_over_restarts():
 def test_the_goal_loss_keeps_everyone(batch):
     outcome = drive(Whole(0.1, steps=6), network(), batch, RANDOM)
     leaving = drive(Pgd(0.1, steps=6), network(), batch, RANDOM)
-    assert outcome.backwards == 150 * 6 > leaving.backwards
+    assert outcome.backwards == 150 * 6 + IMAGES > leaving.backwards
     loss = [nn.functional.cross_entropy(found.logits, batch.y) for found in (outcome, leaving)]
     assert loss[0] > loss[1]
     assert torch.equal(outcome.broken, leaving.broken)

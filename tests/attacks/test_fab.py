@@ -8,6 +8,7 @@ from torch import nn
 import robusteval
 from robusteval.attacks import drive
 from robusteval.attacks.fab import Fab
+from robusteval.attacks.flags import IMAGES, NEARBY, REPEATS
 from robusteval.attacks.norms import NORMS
 from robusteval.attacks.oracle import Oracle, predict
 from robusteval.core.rng import Stream
@@ -100,9 +101,9 @@ def test_there_are_no_more_targets_than_wrong_classes(arguments, starts, linear,
     """Every robust sample costs a pass to find its targets, one for each step, and one for the last point."""
     outcome = drive(Fab(1e-6, steps=3, **arguments), linear, batch, RANDOM)
     assert not outcome.broken.any()
-    assert outcome.backwards == 120 * starts * 3
+    assert outcome.backwards == 120 * starts * 3 + IMAGES
     changed = int((outcome.inputs != batch.x).flatten(1).any(dim=1).sum())
-    assert outcome.forwards == 120 * (1 + starts * (1 + 3 + 1)) + changed
+    assert outcome.forwards == 120 * (1 + starts * (1 + 3 + 1)) + changed + IMAGES * (REPEATS + NEARBY + 1)
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -8,6 +8,7 @@ from torch import nn
 
 import robusteval
 from robusteval.attacks import drive
+from robusteval.attacks.flags import IMAGES, NEARBY, REPEATS
 from robusteval.attacks.oracle import Oracle, predict
 from robusteval.attacks.square import Square
 from robusteval.core.rng import Stream
@@ -107,7 +108,7 @@ def test_a_sample_leaves_at_once_and_costs_one_pass_for_each_query(norm, eps, mo
     outcome = drive(Square(eps, norm, n_queries=30), model, batch, RANDOM)
     assert 5 < outcome.broken.sum() < 45
     queries = torch.where(outcome.broken, outcome.steps_to_break, 30) + 1
-    assert (outcome.forwards, outcome.backwards) == (int(queries.sum()) + 2 * len(IDS), 0)
+    assert (outcome.forwards, outcome.backwards) == (int(queries.sum()) + 2 * len(IDS) + IMAGES * (REPEATS + NEARBY), 0)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

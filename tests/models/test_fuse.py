@@ -129,3 +129,35 @@ def test_torchscript_and_export_stay_plain():
         form = evaluation_form(Classifier(whole).eval(), X)
         assert form.name == "plain"
         torch.testing.assert_close(form.model(X), network(X))
+
+
+class Scaled(torch.autograd.Function):
+    """The identity, whose gradient is scaled."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 1e-6
+
+
+class OwnBackward(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(5))
+
+    def forward(self, x):
+        return self.body(Scaled.apply(x))
+
+
+def test_a_backward_pass_of_ones_own_is_kept():
+    model = OwnBackward().eval()
+    model(X)
+    form = evaluation_form(model, X)
+    gradients = []
+    for network in (model, form.model):
+        x = X.clone().requires_grad_(True)
+        gradients.append(torch.autograd.grad(network(x).square().mean(), x)[0])
+    torch.testing.assert_close(*gradients)

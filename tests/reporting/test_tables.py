@@ -4,6 +4,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from robusteval.attacks.flags import FLAGS
 from robusteval.reporting import tables
 from robusteval.results.schema import metric_frame
 
@@ -56,6 +57,14 @@ def test_a_flag_marks_the_number_and_is_explained() -> None:
     found = frame(*measured("a", flags="zero-gradients", grade="C"), *measured("b"))
     assert tables.table(found).loc["a", f"{ATTACK}, quick"] == "40.0 ±3.0 !"
     assert f"! a, {ATTACK}: upper bound, potentially unreliable (zero-gradients)." in tables.notes(found)
+    assert f"zero-gradients: {FLAGS['zero-gradients']}" in tables.notes(found)
+
+
+@pytest.mark.parametrize(("grade", "said"), [("A", ", grade A"), ("B", ", grade B"), ("quick", ", quick"), ("C", "")])
+def test_the_grade_stands_in_the_head(grade: str, said: str) -> None:
+    found = frame(*measured("a", grade=grade, flags="unstable" if grade == "C" else None))
+    assert f"{ATTACK}{said}" in tables.table(found).columns
+    assert any(note.startswith("Grade A: ") for note in tables.notes(found)) == (grade in ("A", "B"))
 
 
 def test_failures_are_named_wherever_they_would_be_missed() -> None:
