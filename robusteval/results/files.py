@@ -43,8 +43,8 @@ def write_frame(path: Path, frame: pd.DataFrame, facts: dict[str, Any] | None = 
     table = table.replace_schema_metadata({_FACTS: json.dumps(facts or {}, sort_keys=True).encode()})
     # The default is a dictionary for each column, and one of floats is longer than they are.
     encoding = {name: _encoding(kind) for name, kind in _leaves(table.schema) if _encoding(kind)}
-    how = {"compression": "zstd", "compression_level": 9, "use_dictionary": False, "write_page_checksum": True}
-    write(path, lambda file: pq.write_table(table, file, column_encoding=encoding, **how))
+    how = {"compression": "zstd", "compression_level": 9, "use_dictionary": False, "write_statistics": False}
+    write(path, lambda file: pq.write_table(table, file, write_page_checksum=True, column_encoding=encoding, **how))
 
 
 def _encoding(kind: pa.DataType) -> str | None:
