@@ -46,4 +46,3 @@ def test_the_record_is_of_the_bundled_checkpoints() -> None:
     assert set(cells["model"]) == {path.stem for path in (ROOT / "checkpoints/fashion-mnist").glob("*.safetensors")}
     assert cells["error"].isna().all()
     assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 15e6
-
