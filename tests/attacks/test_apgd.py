@@ -328,11 +328,11 @@ def test_the_best_point_is_the_highest_that_was_seen():
 
 
 def ways(noting, data):
-    """Points and labels, in the order in which the driver passes them."""
+    """Points and labels, in the order in which the driver passes them; the looks for flags are of fewer images."""
     logits = noting.model(data.x)
     first, second = logits.topk(2).values.unbind(dim=1)
     order = (first - second).argsort(descending=True, stable=True)
-    return [(point, data.y[order]) for point in noting.points]
+    return [(point, data.y[order]) for point in noting.points if len(point) == len(data.x)]
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])

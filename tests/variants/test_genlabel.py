@@ -279,7 +279,8 @@ def test_vectors_have_no_warmup():
         prepared("genlabel(warmup=3)", train)
     with pytest.raises(InputError, match=message):
         VARIANTS.parse("genlabel(warmup=3)").rehearse(nn.Identity(), train.batch(), 9, rng())
-    VARIANTS.parse("genlabel(warmup=3)").rehearse(nn.Identity(), BATCH, CLASSES, rng())
+    network = nn.Sequential(nn.Flatten(), nn.Linear(BATCH.x[0].numel(), CLASSES))
+    VARIANTS.parse("genlabel(warmup=3)").rehearse(network, BATCH, CLASSES, rng())
 
 
 @pytest.mark.parametrize("density", ["gaussian", "kde"])
