@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from robusteval.core.rng import Stream
-from robusteval.corruptions.corruption import Corruption, Families
+from robusteval.corruptions.corruption import Category, Corruption, Families
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class Contrast(Corruption):
     """Every channel shrunk towards its mean over the image; the constant is the factor that remains."""
 
     name: ClassVar[str] = "contrast"
+    category: ClassVar[Category] = "digital"
     families: ClassVar[Families] = {"cifar": (0.75, 0.5, 0.4, 0.3, 0.15)}
 
     def corrupt(self, x: Tensor, severity: int, ids: Tensor, rng: Stream) -> Tensor:

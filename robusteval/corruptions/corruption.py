@@ -1,9 +1,11 @@
 """The contract of a corruption."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from types import MappingProxyType
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,8 +15,11 @@ from robusteval.core.errors import SpecError, nearest, require
 from robusteval.core.rng import Stream
 
 Families = Mapping[str, tuple[float | tuple[float, ...], ...]]
-LARGEST = {"cifar": 40}
-"""The largest side in pixels that each family's constants are meant for."""
+LARGEST: Mapping[str, float] = MappingProxyType({"cifar": 40, "tiny-imagenet": 64, "imagenet": math.inf})
+"""The largest side in pixels that each family's constants are meant for; images go to the first that holds them."""
+
+Category = Literal["noise", "blur", "weather", "digital", "extra", "mnist-c", "cifar10-c-bar"]
+"""The four kinds of the 15 test corruptions, the extra ones, and further sets, which are reported apart (TRUST R21)."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +27,13 @@ class Corruption(Component):
     """A change of images that keeps their class: `corrupt` is the author's, the call is everyone's.
 
     Attributes:
+        category: which mean it belongs to.
         families: the constants of severity 1, 2, ... by data-set family.
         ordered: whether a higher severity changes the image more.
         family: whose constants to use; by default the one meant for the image's size.
     """
 
+    category: ClassVar[Category]
     families: ClassVar[Families]
     ordered: ClassVar[bool] = True
 
@@ -43,11 +50,11 @@ class Corruption(Component):
     @property
     def severities(self) -> int:
         """The number of severities, 5 or 1."""
-        return len(next(iter(self.families.values())))
+        return len(self.families[self.family or next(iter(self.families))])
 
     def constants(self, x: Tensor, severity: int) -> tuple[float, ...]:
         """The constants of a severity in the family that fits x."""
-        constants = self.families[self._family(max(x.shape[-2:]))][severity - 1]
+        constants = self.families[self.family_of(max(x.shape[-2:]))][severity - 1]
         return constants if isinstance(constants, tuple) else (constants,)
 
     def __call__(self, x: Tensor, severity: int, ids: Tensor, rng: Stream) -> Tensor:
@@ -76,11 +83,16 @@ class Corruption(Component):
             levels = levels.mean(dim=1, keepdim=True).round()
         return levels.div(255).to(x.dtype)
 
-    def _family(self, side: int) -> str:
+    def family_of(self, side: int) -> str:
+        """The family whose constants are used for images of so many pixels, the larger side."""
         if self.family is not None:
             return self.family
-        for family, largest in LARGEST.items():
-            if family in self.families and side <= largest:
-                return family
-        known = ", ".join(f"{family} (up to {LARGEST[family]} px)" for family in self.families)
-        raise SpecError(f"{self.name} has no constants for images of {side} px: name one of its families, {known}")
+        fitting = [family for family, largest in LARGEST.items() if family in self.families and side <= largest]
+        return (fitting or list(self.families))[0]
+
+    def misfit(self, side: int) -> str | None:
+        """A sentence where the family that is named is meant for images of another size."""
+        meant = next(family for family, largest in LARGEST.items() if side <= largest)
+        if self.family in (None, meant) or self.family not in LARGEST:
+            return None
+        return f"{self.spec}: the constants of {self.family} are not meant for images of {side} px; {meant}'s are"

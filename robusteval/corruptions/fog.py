@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from robusteval.core.rng import Stream
-from robusteval.corruptions.corruption import Corruption, Families
+from robusteval.corruptions.corruption import Category, Corruption, Families
 from robusteval.corruptions.plasma import plasma_fractal
 
 
@@ -15,6 +15,7 @@ class Fog(Corruption):
     """A plasma fractal added to the image, which then keeps its largest value; constants: strength, roughness decay."""
 
     name: ClassVar[str] = "fog"
+    category: ClassVar[Category] = "weather"
     families: ClassVar[Families] = {"cifar": ((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75))}
 
     def corrupt(self, x: Tensor, severity: int, ids: Tensor, rng: Stream) -> Tensor:

@@ -17,7 +17,14 @@ INPUTS = {
 }
 
 
-@pytest.fixture(params=CORRUPTIONS.classes)
+ALL = [
+    name if place == 0 else f"{name}(family={family!r})"
+    for name, corruption in CORRUPTIONS.classes.items()
+    for place, family in enumerate(corruption.families)
+]
+
+
+@pytest.fixture(params=ALL)
 def corruption(request):
     return CORRUPTIONS.parse(request.param)
 
@@ -64,6 +71,14 @@ def test_other_severities_are_refused(corruption):
             corruption(CLOTHES.x, severity, CLOTHES.ids, RNG)
 
 
-def test_every_family_has_as_many_severities(corruption):
-    assert {len(constants) for constants in corruption.families.values()} == {corruption.severities}
-    assert corruption.severities in (1, 5)
+@pytest.mark.parametrize("name", CORRUPTIONS.classes)
+def test_families_and_severities(name):
+    """The common corruptions have 5 severities in three families, the first of which is cifar."""
+    corruption = CORRUPTIONS.classes[name]
+    sizes = {family: len(constants) for family, constants in corruption.families.items()}
+    assert set(sizes.values()) <= {1, 5}
+    if corruption.category in ("mnist-c", "cifar10-c-bar"):
+        assert list(sizes) == [corruption.category]
+    else:
+        assert list(sizes)[:3] == ["cifar", "tiny-imagenet", "imagenet"]
+        assert [sizes[family] for family in list(sizes)[:3]] == [5, 5, 5]
