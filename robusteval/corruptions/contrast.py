@@ -1,4 +1,8 @@
-"""Lower contrast (Hendrycks and Dietterich 2019, arXiv:1903.12261; constants of make_cifar_c.py)."""
+"""Lower contrast (Hendrycks and Dietterich 2019, arXiv:1903.12261).
+
+Constants: make_cifar_c.py and make_tinyimagenet_c.py of github.com/hendrycks/robustness; those of the package
+imagecorruptions are ImageNet-C's.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +19,11 @@ class Contrast(Corruption):
 
     name: ClassVar[str] = "contrast"
     category: ClassVar[Category] = "digital"
-    families: ClassVar[Families] = {"cifar": (0.75, 0.5, 0.4, 0.3, 0.15)}
+    families: ClassVar[Families] = {
+        "cifar": (0.75, 0.5, 0.4, 0.3, 0.15),
+        "tiny-imagenet": (0.4, 0.3, 0.2, 0.1, 0.05),
+        "imagenet": (0.4, 0.3, 0.2, 0.1, 0.05),
+    }
 
     def corrupt(self, x: Tensor, severity: int, ids: Tensor, rng: Stream) -> Tensor:
         """Shrink towards the mean."""
