@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from robusteval.core.statistics import percentile_interval, poisson_weights, resample
+from robusteval.attacks.flags import raised
+from robusteval.core.statistics import median_interval, percentile_interval, poisson_weights, resample, wilson
 from robusteval.core.types import Estimate
 from robusteval.engine.plan import Cell
 from robusteval.metrics import METRICS, estimate
 from robusteval.metrics.functional.scoring import weighted_mean
-from robusteval.results.schema import is_classified, metric_frame, own_columns, predictions_of
+from robusteval.results.schema import METRIC_COLUMNS, is_classified, metric_frame, own_columns, predictions_of
 from robusteval.results.store import ID_LENGTH, Facts, Store
 
 DRAWS = 1000
@@ -27,18 +28,29 @@ class Summary:
 
     def rows(self, cell: Cell, frame: pd.DataFrame, facts: Facts) -> list[dict[str, Any]]:
         """All metrics of a finished cell."""
+        flags = raised(facts.signs)
         common = {
             **describe(cell),
-            "flags": ", ".join(facts.flags) or None,
+            "flags": ", ".join(flags) or None,
             "forwards": facts.forwards,
             "backwards": facts.backwards,
         }
-        if facts.flags and common["grade"] is not None:
+        if flags and common["grade"] is not None:
             common["grade"] = "C"
         estimates = self._estimates(frame)
         if not estimates:
             return [{**common, "error": "no sample has a finite value"}]
-        return [{**common, "metric": name, **found._asdict(), "n": n} for name, (found, n) in estimates.items()]
+        rows = [{**common, "metric": name, **found._asdict(), "n": n} for name, (found, n) in estimates.items()]
+        return rows if "distance" not in frame else [*self._curve(cell, frame, common), *rows]
+
+    def _curve(self, cell: Cell, frame: pd.DataFrame, common: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Accuracy at the smaller radii, and the median of the distances at which samples break."""
+        distance, n = frame["distance"].to_numpy(np.float64), len(frame)
+        rows = [
+            {**common, **_radius(eps), "metric": "accuracy", **wilson(int((distance > eps).sum()), n)._asdict(), "n": n}
+            for eps in cell.probe.facets.radii[:-1]
+        ]
+        return [*rows, {**common, "metric": "median-distance", **median_interval(distance)._asdict(), "n": n}]
 
     def _estimates(self, frame: pd.DataFrame) -> dict[str, tuple[Estimate, int]]:
         found: dict[str, tuple[Estimate, int]] = {}
@@ -76,11 +88,15 @@ def describe(cell: Cell) -> dict[str, Any]:
         "data": cell.source.data.spec,
         "cell": cell.key[:ID_LENGTH],
         "view": cell.probe.spec,
-        **facets._asdict(),
-        "eps": None if facets.eps is None else float(facets.eps),
-        "eps_text": None if facets.eps is None else repr(facets.eps),
+        **{name: value for name, value in facets._asdict().items() if name in METRIC_COLUMNS},
+        **_radius(facets.eps),
         "n": cell.n,
     }
+
+
+def _radius(eps: float | None) -> dict[str, Any]:
+    """A radius as a number and as it was written (TRUST R2)."""
+    return {"eps": None if eps is None else float(eps), "eps_text": None if eps is None else repr(eps)}
 
 
 def write(store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed: int) -> pd.DataFrame:
@@ -103,6 +119,7 @@ def write(store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed
                 "digest": cell.key,
                 "data": cell.subset,
                 "weights": cell.weights,
+                "notes": "; ".join(facts.notes),
                 "by": ", ".join(facts.by),
             }
         )

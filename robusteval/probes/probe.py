@@ -39,7 +39,17 @@ class Measurement(NamedTuple):
 
 
 class Facets(NamedTuple):
-    """The columns of the record that say what a view is."""
+    """The columns of the record that say what a view is.
+
+    Attributes:
+        kind: of view.
+        component: what changed the images.
+        severity: of a corruption.
+        eps: radius of an attack, the largest where there are several.
+        norm: of an attack.
+        grade: of an attack (TRUST R14).
+        radii: all of an attack's, rising; the record has a row of accuracy for each.
+    """
 
     kind: str
     component: str
@@ -47,6 +57,7 @@ class Facets(NamedTuple):
     eps: float | None = None
     norm: str | None = None
     grade: str | None = None
+    radii: tuple[float, ...] = ()
 
 
 @dataclass
@@ -92,7 +103,7 @@ class Subject:
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits of the original model [n, k], finite."""
-        return finite(predict(self.model, x, *self.passes))
+        return finite(predict(self.model, x, self.passes.batch_size, self.passes.fixed))
 
     def frame(self, logits: Tensor) -> pd.DataFrame:
         """The sample rows of logits for this batch."""

@@ -80,7 +80,7 @@ def notes(metrics: pd.DataFrame) -> list[str]:
     flagged = metrics[metrics["flags"].notna()].drop_duplicates(["model", "view"])
     lines += [f"! {row.model}, {row.view}: {UNRELIABLE} ({row.flags})." for row in flagged.itertuples()]
     names = dict.fromkeys(name for text in flagged["flags"] for name in str(text).split(", "))
-    lines += [f"{name}: {FLAGS[name]}" for name in names if name in FLAGS]
+    lines += [f"{name}: {FLAGS[name].says}" for name in names if name in FLAGS]
     failed = metrics[metrics["error"].notna()]
     lines += [f"failed: {row.model}, {row.view}: {row.error}" for row in failed.itertuples()]
     return [" ".join(line.split()) for line in lines]

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,22 @@ class Facts:
     Attributes:
         forwards: images passed forward.
         backwards: images passed backward.
-        flags: reasons not to believe the number (TRUST R15).
+        signs: how many samples show each sign that the number is not to be believed, of how many (TRUST R15).
+        notes: what else a reader of the number should know.
         by: what computed it: versions, and rows of a pass.
     """
 
     forwards: int = 0
     backwards: int = 0
-    flags: tuple[str, ...] = ()
+    signs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     by: tuple[str, ...] = ()
 
     def __add__(self, other: "Facts") -> "Facts":
-        flags, by = (tuple(sorted({*mine, *yours})) for mine, yours in ((self.flags, other.flags), (self.by, other.by)))
-        return Facts(self.forwards + other.forwards, self.backwards + other.backwards, flags, by)
+        notes, by = (tuple(sorted({*mine, *yours})) for mine, yours in ((self.notes, other.notes), (self.by, other.by)))
+        names = sorted({*self.signs, *other.signs})
+        signs = {name: _added(self.signs.get(name, (0, 0)), other.signs.get(name, (0, 0))) for name in names}
+        return Facts(self.forwards + other.forwards, self.backwards + other.backwards, signs, notes, by)
 
 
 @dataclass(frozen=True)
@@ -147,4 +151,9 @@ def _as_json(facts: Facts) -> dict[str, Any]:
 
 
 def _from_json(facts: Mapping[str, Any]) -> Facts:
-    return Facts(facts["forwards"], facts["backwards"], tuple(facts["flags"]), tuple(facts["by"]))
+    signs = {name: (int(count), int(of)) for name, (count, of) in facts.get("signs", {}).items()}
+    return Facts(facts["forwards"], facts["backwards"], signs, tuple(facts.get("notes", ())), tuple(facts["by"]))
+
+
+def _added(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
+    return first[0] + second[0], first[1] + second[1]

@@ -57,7 +57,7 @@ def test_a_flag_marks_the_number_and_is_explained() -> None:
     found = frame(*measured("a", flags="zero-gradients", grade="C"), *measured("b"))
     assert tables.table(found).loc["a", f"{ATTACK}, quick"] == "40.0 ±3.0 !"
     assert f"! a, {ATTACK}: upper bound, potentially unreliable (zero-gradients)." in tables.notes(found)
-    assert f"zero-gradients: {FLAGS['zero-gradients']}" in tables.notes(found)
+    assert f"zero-gradients: {FLAGS['zero-gradients'].says}" in tables.notes(found)
 
 
 @pytest.mark.parametrize(("grade", "said"), [("A", ", grade A"), ("B", ", grade B"), ("quick", ", quick"), ("C", "")])
