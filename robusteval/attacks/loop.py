@@ -1,9 +1,9 @@
 """One search over many samples: the queue, the active rows, and at which radius each sample is tried next.
 
 A sample that breaks at one radius is broken at every larger one, and one that holds is taken to hold at every smaller
-one. Of several radii each sample therefore meets few: it begins at the last that its margin over the margin's slope calls
-safe, and goes down while it breaks, or up while it holds; often the strongest point of one radius, stretched to the next,
-breaks there at the cost of one pass.
+one. Of several radii each sample therefore meets few: it begins at the last that its margin over the margin's slope
+calls safe, and goes down while it breaks, or up while it holds; often the strongest point of one radius breaks at the
+next once it is stretched to it, which costs one pass.
 """
 
 from collections import deque
