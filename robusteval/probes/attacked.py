@@ -47,8 +47,12 @@ class Attacked(Probe):
             frame[name] = getattr(outcome, name).cpu().numpy().astype("float64")
         if len(attack.radii) > 1 or any(search.goal == "distance" for search in attack.searches):
             frame["distance"] = outcome.distance.cpu().numpy()
+        if subject.keep_images:
+            rounded = subject.logits(outcome.inputs.mul(255).round().div(255))
+            frame["accuracy_8bit"] = (rounded.argmax(dim=1) == subject.batch.y).cpu().numpy().astype("float64")
+        kept = outcome.inputs if subject.keep_images else None
         facts = Facts(outcome.forwards, outcome.backwards, outcome.signs, outcome.notes)
-        yield Measurement(self.spec, frame, facts, examples(subject.batch.x, outcome.inputs, subject))
+        yield Measurement(self.spec, frame, facts, examples(subject.batch.x, outcome.inputs, subject), kept)
 
     @property
     def _attack(self) -> Attack:

@@ -30,12 +30,14 @@ class Measurement(NamedTuple):
         frame: rows; numeric columns of the probe's own are metrics.
         facts: cost and flags.
         examples: a few images, by name, or nothing.
+        images: every changed image [n, c, h, w], where they are to be kept.
     """
 
     view: str
     frame: pd.DataFrame
     facts: Facts = Facts()
     examples: Mapping[str, Tensor] = {}
+    images: Tensor | None = None
 
 
 class Facets(NamedTuple):
@@ -85,6 +87,7 @@ class Subject:
         data: digest of the subset and number of the shard, which name the batch.
         passes: sizes of passes.
         keep_logits: whether logits of many classes are stored.
+        keep_images: whether attacked images are to be kept.
         shared: keeps a changed batch for the next model.
     """
 
@@ -94,6 +97,7 @@ class Subject:
     data: tuple[str, int]
     passes: Passes
     keep_logits: bool = False
+    keep_images: bool = False
     shared: Shared = field(default_factory=Shared)
 
     @property

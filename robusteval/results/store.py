@@ -5,16 +5,23 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import safetensors.torch
+import torch
+from PIL import Image
 from torch import Tensor
 
 from robusteval.core.errors import RecordError
 from robusteval.results import files
 from robusteval.results.schema import FORMAT, METRIC_COLUMNS
+
+ImageFiles = Literal["npz", "png"]
+"""How all images of a cell are kept: float arrays shard by shard, or one 8-bit picture per sample."""
 
 ID_LENGTH = 16
 """Hex digits of a cell's key in file names."""
@@ -124,6 +131,18 @@ class Store:
         """Store a few images of a cell."""
         payload = safetensors.torch.save({name: tensor.contiguous().cpu() for name, tensor in examples.items()})
         files.write(self.folder / "examples" / f"{cell[:ID_LENGTH]}.safetensors", lambda file: file.write(payload))
+
+    def write_images(self, cell: str, shard: int, kind: ImageFiles, images: Tensor, ids: Tensor) -> None:
+        """Store all images [n, c, h, w] of a shard: as they are in one file, or each rounded to 8 bits in its own."""
+        folder = self.folder / "adversarial" / cell[:ID_LENGTH]
+        if kind == "npz":
+            save = partial(np.savez, images=images.cpu().numpy(), samples=ids.cpu().numpy())
+            files.write(folder / f"{shard:06d}.npz", save)
+            return
+        for image, sample in zip(images.mul(255).round().to(torch.uint8).cpu(), ids.tolist(), strict=True):
+            pixels = image[0] if len(image) == 1 else image.permute(1, 2, 0)
+            picture = Image.fromarray(pixels.contiguous().numpy())
+            files.write(folder / f"{sample:06d}.png", partial(picture.save, format="png"))
 
     def write_table(self, name: str, frame: pd.DataFrame, csv: bool = False) -> None:
         """Write one of the record's own tables, as CSV too where asked."""
