@@ -69,6 +69,20 @@ FLAGS: Mapping[str, Flag] = MappingProxyType(
             "A change a hundredth as large moves the loss by more than a tenth of what the attack gained.",
             lambda shown, of: shown >= 0.5 * of,
         ),
+        "not-monotone": Flag(
+            "The same attack left over 2 samples fewer in a smaller ball.", lambda shown, of: shown > 2
+        ),
+        "weaker-than-one-step": Flag(
+            "A single step of FGSM left over 2 samples fewer in the same ball.", lambda shown, of: shown > 2
+        ),
+        "noise-as-strong": Flag(
+            "Random noise in the same ball broke more than half as many samples.",
+            lambda shown, of: shown > 2 and shown > 0.5 * of,
+        ),
+        "unbounded-leaves-robust": Flag(
+            "In a ball that holds every image over 2% more samples than chance were left.",
+            lambda shown, of: shown > 2 and shown > 0.02 * of,
+        ),
     }
 )
 """Every flag; with one the accuracy is an upper bound (TRUST R16)."""

@@ -183,4 +183,6 @@ def _key(loaded: Loaded, subset: str, probe: Probe, settings: Settings) -> str:
         parts["logits"] = "kept"  # rows stored without them do not serve
     if settings.save_adversarial and probe.facets.kind == "attack":
         parts["adversarial"] = settings.save_adversarial  # rows stored without the images do not serve
+    if probe.depends:
+        parts["files"] = probe.depends
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
