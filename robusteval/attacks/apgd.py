@@ -13,9 +13,9 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor
 
-from robusteval.attacks.attack import Search, State
-from robusteval.attacks.losses import LOSSES, Loss, targeted_dlr
-from robusteval.attacks.norms import NORMS, NormName, l1_project_in_box, sparse
+from robusteval.attacks.attack import Fresh, Grade, Search, State
+from robusteval.attacks.losses import LOSSES, Loss, ranked, targeted_dlr
+from robusteval.attacks.norms import NORMS, NormName, column, l1_project_in_box, sparse
 from robusteval.attacks.oracle import Answer, Oracle
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
@@ -61,7 +61,7 @@ class _Climb(State):
     changed: Tensor
 
     @classmethod
-    def begun(cls, state: State, aim: Tensor, step: float) -> "_Climb":
+    def begun(cls, state: State, aim: Tensor, step: Tensor) -> "_Climb":
         """Rows before their first step; as if `halved`, so that the first checkpoint looks at the rises only."""
         lowest, count = torch.full_like(state.loss, -torch.inf), state.iteration
         return cls(
@@ -72,7 +72,7 @@ class _Climb(State):
             slope=torch.zeros_like(state.x),
             height=lowest,
             now=-lowest,
-            step=torch.full_like(state.loss, step, dtype=state.x.dtype),
+            step=step.to(state.x.dtype),
             rises=count,
             before=lowest,
             halved=torch.ones_like(state.done),
@@ -127,9 +127,18 @@ class Apgd(Search):
         return self.steps
 
     @property
-    def entries(self) -> int:
+    def grade(self) -> Grade:
+        """`B` with a loss that does not saturate and 100 steps or more (TRUST R14)."""
+        return "B" if self.loss != "ce" and self.steps >= 100 else "quick"
+
+    def entries(self, classes: int) -> int:
         """The restarts of every target."""
-        return self.restarts * (self.targets if self.loss == "t" else 1)
+        return self.restarts * (min(self.targets, classes - 1) if self.loss_used(classes) == "t" else 1)
+
+    def notes(self, classes: int) -> tuple[str, ...]:
+        """Which loss was raised in place of the one that was asked for."""
+        used = self.loss_used(classes)
+        return () if used == self.loss else (f"{self}: raised the {used}, having {classes} classes",)
 
     @property
     def objective(self) -> Loss:
@@ -141,20 +150,12 @@ class Apgd(Search):
         least = {"ce": 2, "dlr": 3, "t": 4}[self.loss]
         return self.loss if classes >= least else "margin"
 
-    def starts(self, classes: int) -> int:
-        """Starts per sample for a model of so many classes."""
-        return self.restarts * (min(self.targets, classes - 1) if self.loss_used(classes) == "t" else 1)
-
-    def start(self, model: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream, entry: int) -> State:
+    def start(self, model: Oracle, fresh: Fresh, rng: Stream) -> State:
         """Start at a random point at the edge of the ball."""
-        at, aim = self._scattered(x, ids, rng, entry), y
+        state, aim = State.at(self._scattered(fresh, rng), fresh), fresh.y
         if self.loss == "t":
-            logits = model.logits(x)
-            wrong = logits.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
-            aim = torch.stack([y, wrong[:, entry // self.restarts]], dim=1)
-            # With fewer classes than targets this is the last start, whatever `entries` promised.
-            entry = self.entries - 1 if entry + 1 >= self.starts(logits.shape[1]) else entry
-        return _Climb.begun(State.at(at, x, y, ids, entry), aim, self.eps if self.norm == "l1" else 2 * self.eps)
+            aim = torch.stack([aim, ranked(model.logits(fresh.x), aim)[:, fresh.entry // self.restarts]], dim=1)
+        return _Climb.begun(state, aim, fresh.eps if self.norm == "l1" else 2 * fresh.eps)
 
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """One step up the loss, from the highest point so far where the step size was just judged too long."""
@@ -174,25 +175,26 @@ class Apgd(Search):
     def judged(self, climb: _Climb) -> tuple[_Climb, Tensor]:
         """New step sizes where a checkpoint is reached, and which rows go back to their peak [n]."""
         window = torch.tensor(windows(self.steps, self.norm), device=climb.x.device)[climb.iteration]
-        return _thinned(climb, window > 0, self.eps) if self.norm == "l1" else _halved(climb, window)
+        return _thinned(climb, window > 0) if self.norm == "l1" else _halved(climb, window)
 
-    def _scattered(self, x: Tensor, ids: Tensor, rng: Stream, entry: int) -> Tensor:
+    def _scattered(self, fresh: Fresh, rng: Stream) -> Tensor:
+        x, _, ids, eps, entry = fresh
         # A stream for each restart, so that another restart changes no other start (TRUST R10).
         target, restart = divmod(entry, self.restarts)
         rng, draw = rng.stream("restart", restart), ids.new_full(ids.shape, target)
         if self.norm == "l1":
-            return self.landed(l1_project_in_box(rng.normal(ids, x.shape[1:], draw), x, self.eps), x)
+            return self.landed(l1_project_in_box(rng.normal(ids, x.shape[1:], draw), x, eps), x)
         offset = self.ball.draw(rng, ids, x.shape[1:], draw)
-        return self.inside(x + self.eps * offset / _rows(self.ball.size(offset)), x)
+        return self.inside(x + column(eps.to(x.dtype)) * offset / column(self.ball.size(offset)), x, eps)
 
     def _stepped(self, climb: _Climb, gradient: Tensor) -> Tensor:
-        x, x0, length = climb.x, climb.x0, _rows(climb.step)
+        x, x0, length = climb.x, climb.x0, column(climb.step)
         if self.norm == "l1":
             delta = x + length * sparse(gradient, climb.share) - x0
-            return self.landed(l1_project_in_box(delta, x0, self.eps), x0)
-        ahead = self.inside(x + length * self.ball.steepest(gradient), x0)
-        new = _rows(torch.where(climb.iteration == 0, 1.0, _NEW))
-        return self.inside(x + new * (ahead - x) + (1 - new) * (x - climb.old), x0)
+            return self.landed(l1_project_in_box(delta, x0, climb.eps), x0)
+        ahead = self.inside(x + length * self.ball.steepest(gradient), x0, climb.eps)
+        new = column(torch.where(climb.iteration == 0, 1.0, _NEW))
+        return self.inside(x + new * (ahead - x) + (1 - new) * (x - climb.old), x0, climb.eps)
 
 
 def windows(steps: int, norm: NormName) -> tuple[int, ...]:
@@ -224,11 +226,12 @@ def _halved(climb: _Climb, window: Tensor) -> tuple[_Climb, Tensor]:
     return judged, halve
 
 
-def _thinned(climb: _Climb, due: Tensor, eps: float) -> tuple[_Climb, Tensor]:
+def _thinned(climb: _Climb, due: Tensor) -> tuple[_Climb, Tensor]:
     """In L1: full steps where the peak changes fewer pixels than before, shorter ones down to eps / 10 elsewhere."""
     changed = (climb.peak != climb.x0).flatten(1).sum(dim=1)
     fewer = due & (changed < 0.95 * climb.changed)
-    shorter = (climb.step / 1.5).clamp_min(eps / 10)
+    eps = climb.eps.to(climb.step.dtype)
+    shorter = torch.maximum(climb.step / 1.5, eps / 10)
     judged = replace(
         climb,
         step=torch.where(fewer, eps, torch.where(due, shorter, climb.step)),
@@ -238,9 +241,5 @@ def _thinned(climb: _Climb, due: Tensor, eps: float) -> tuple[_Climb, Tensor]:
     return judged, fewer
 
 
-def _rows(values: Tensor) -> Tensor:
-    return values[:, None, None, None]
-
-
 def _chosen(mask: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    return torch.where(_rows(mask), first, second)
+    return torch.where(column(mask), first, second)

@@ -5,27 +5,19 @@ broken or its budget is spent, and the next in the queue takes its place, so no 
 restarts of a sample follow one another, so that its result depends on no other sample.
 """
 
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from robusteval.attacks.attack import Attack, Search, State
-from robusteval.attacks.flags import (
-    FEWEST_STEPS,
-    FLAGS,
-    black_box_wins,
-    inspected,
-    late,
-    probabilities,
-    rising,
-    still_rising,
-)
-from robusteval.attacks.losses import cross_entropy, in_logits, margin
-from robusteval.attacks.oracle import SMALLEST, Oracle, finite, predict
+from robusteval.attacks.attack import Attack, Search
+from robusteval.attacks.flags import Tally, inspected, probabilities, raised
+from robusteval.attacks.loop import Loop
+from robusteval.attacks.losses import margin
+from robusteval.attacks.oracle import Oracle, finite, predict
+from robusteval.core.precision import Precision
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 
@@ -39,30 +31,48 @@ class AttackOutcome:
             was wrong from the start.
         logits: of the original model at `inputs` [n, k].
         broken: whether the original model misclassifies `inputs` [n].
+        distance: the smallest radius at which a sample is known to break, [n] float64 in the attack's norm: 0 where the
+            model was wrong from the start, infinite where nothing was found. It is one of the attack's radii, or any
+            number where the attack looks for the nearest point.
         steps_to_break: iterations until broken, 0 where the model was wrong from the start, nan where robust [n].
         linf: largest change of a pixel [n].
         l2: Euclidean size of the change [n].
         forwards: images passed forward; clean and final passes and those that look for flags included.
         backwards: images passed backward.
-        flags: reasons not to believe the number (TRUST R15), names of `FLAGS`.
+        signs: how many samples show each sign of failure, names of `FLAGS`.
+        notes: what else a reader of the number should know.
     """
 
     inputs: Tensor
     logits: Tensor
     broken: Tensor
+    distance: Tensor
     steps_to_break: Tensor
     linf: Tensor
     l2: Tensor
     forwards: int
     backwards: int
-    flags: tuple[str, ...] = ()
+    signs: Mapping[str, Tally] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Reasons not to believe the number (TRUST R15), names of `FLAGS`."""
+        return raised(self.signs)
 
 
 class Passes(NamedTuple):
-    """How batches are passed: rows at a time, and the fixed rows of a pass where its shape changes rounding."""
+    """How batches are passed.
+
+    Attributes:
+        batch_size: rows at a time; fewer pass where the device has not the memory.
+        fixed: rows of every pass, for a model whose rounding depends on the shape.
+        precision: of what is differentiated; the judge is always asked in float32.
+    """
 
     batch_size: int = 48  # on a CPU fewer stay in cache, and more leave a longer tail of half-empty passes
     fixed: int | None = None
+    precision: Precision = "float32"
 
 
 def drive(
@@ -83,179 +93,182 @@ def drive(
         judge: the original model in float32, which decides; by default `model`.
         passes: sizes of batches.
     """
-    passes = passes or Passes()
-    judge, oracle = judge or model, Oracle(model, passes.fixed)
-    clean = finite(predict(judge, batch.x, *passes))
-    correct = clean.argmax(dim=1) == batch.y
-    # The surest first: they take longest, and the last passes are full when short searches come last.
-    order = margin(clean, batch.y).argsort(descending=True, stable=True)
-    inputs, logits, taken = batch.x.clone(), clean.clone(), torch.zeros(len(clean), device=clean.device)
-    judged, climbing, unseen = len(clean), torch.zeros_like(correct), 0
-    for number, search in enumerate(attack.searches):
-        left = order[correct[order] & (logits.argmax(dim=1) == batch.y)[order]] if search.goal == "break" else order
-        draws = rng if number == 0 else rng.stream("search", number)
-        found = _searched(search, oracle, batch, draws, left, passes.batch_size)
-        taken += found.taken
-        climbing = found.rising if search.climbs else climbing
-        moved = left[(found.best != batch.x).flatten(1).any(dim=1)[left]].sort().values
-        if len(moved) == 0:
-            continue
-        seen = finite(predict(judge, found.best[moved], *passes))
-        judged += len(moved)
-        # Of several searches that leave a sample, that counts which came nearest to breaking it.
-        nearer = margin(seen, batch.y[moved]) < margin(logits[moved], batch.y[moved])
-        kept = torch.ones_like(nearer) if number == 0 else nearer
-        inputs[moved[kept]], logits[moved[kept]] = found.best[moved[kept]], seen[kept]
-        if not search.white_box and any(before.white_box for before in attack.searches[:number]):
-            unseen += int((seen.argmax(dim=1) != batch.y[moved]).sum())
-    broken = logits.argmax(dim=1) != batch.y
-    witness = Oracle(judge, passes.fixed)
-    flags = inspected(attack, witness, oracle, batch, clean, (inputs, logits), rng.stream("flags"))
-    signs = {
-        "probabilities": probabilities(clean),
-        "nan-gradients": oracle.bad > 0,
-        "black-box-beats-white-box": black_box_wins(unseen, len(clean)),
-        "loss-still-rising": still_rising(climbing[~broken]),
-    }
-    flags |= {name for name, raised in signs.items() if raised}
-    delta = (inputs - batch.x).to(torch.float64).flatten(1)
-    return AttackOutcome(
-        inputs=inputs,
-        logits=logits,
-        broken=broken,
-        steps_to_break=torch.where(broken, torch.where(correct, taken, 0.0), torch.nan),
-        linf=delta.abs().amax(dim=1),
-        l2=delta.norm(dim=1),
-        forwards=oracle.forwards + witness.forwards + judged,
-        backwards=oracle.backwards,
-        flags=tuple(name for name in FLAGS if name in flags),
-    )
+    # A model that answers at random draws from torch's own generator, which is set for it and put back.
+    with torch.random.fork_rng([batch.x.device] if batch.x.is_cuda else []):
+        torch.manual_seed(rng.key)
+        return _Drive(attack, model, judge or model, batch, rng, passes or Passes()).outcome()
 
 
-def strongest(attack: Search, model: nn.Module, batch: Batch, rng: Stream, passes: Passes | None = None) -> Tensor:
+def strongest(
+    attack: Search, model: nn.Module, batch: Batch, classes: int, rng: Stream, passes: Passes | None = None
+) -> Tensor:
     """The search without the judging: the strongest point found for every sample, [n, c, h, w].
 
     Args:
         attack: what to run; adversarial training wants one whose goal is `loss`.
         model: what is differentiated, in eval mode.
         batch: clean images, labels and ids.
+        classes: that the model tells apart.
         rng: as for `drive`, which finds the same points.
         passes: sizes of batches.
     """
     passes = passes or Passes()
-    everyone = torch.arange(len(batch.ids))
-    return _searched(attack, Oracle(model, passes.fixed), batch, rng, everyone, passes.batch_size).best
+    loop = Loop(attack, Oracle(model, passes.fixed), batch, rng, passes.batch_size, classes)
+    loop.run(torch.arange(len(batch.ids)))
+    check_ball(attack, loop.best, batch.x)
+    return loop.best
 
 
-def check_ball(attack: Attack, inputs: Tensor, x: Tensor) -> None:
-    """Assert that what will be scored is finite, in [0, 1] and in the ball (TRUST R3): else the attack has a bug."""
+def check_ball(attack: Attack, inputs: Tensor, x: Tensor, eps: Tensor | None = None) -> None:
+    """Assert that what will be scored is finite, in [0, 1] and in the ball (TRUST R3): else the attack has a bug.
+
+    Args:
+        attack: whose norm it is.
+        inputs: final images [n, c, h, w].
+        x: clean images.
+        eps: radius of each one's ball [n]; the attack's largest by default.
+    """
     size = attack.ball.size(inputs.to(torch.float64) - x.to(torch.float64))
+    limit = torch.full_like(size, attack.radius) if eps is None else eps
     if not bool(torch.isfinite(inputs).all()) or bool((inputs < 0).any()) or bool((inputs > 1).any()):
         raise AssertionError(f"{attack}: an image left [0, 1] or is not finite")
-    if bool((size > attack.ball.slack(attack.eps)).any()):
-        raise AssertionError(f"{attack}: a change of size {float(size.max())} left the ball of radius {attack.eps!r}")
+    if bool((size > attack.ball.slack(limit)).any()):
+        raise AssertionError(
+            f"{attack}: a change of size {float(size.max())} left the ball of radius {attack.radius!r}"
+        )
 
 
-def _searched(attack: Search, oracle: Oracle, batch: Batch, rng: Stream, chosen: Tensor, batch_size: int) -> "_Search":
-    """A search that has run over the chosen rows, and whose points lie where they may."""
-    search = _Search(attack, oracle, batch, rng.stream("attack", attack.name), batch_size)
-    search.run(chosen)
-    check_ball(attack, search.best, batch.x)
-    return search
+class _Drive:
+    """One attack on one batch: the verdicts so far, and what they cost."""
 
+    def __init__(
+        self, attack: Attack, model: nn.Module, judge: nn.Module, batch: Batch, rng: Stream, passes: Passes
+    ) -> None:
+        self.attack, self.model, self.judge, self.batch, self.rng, self.passes = (
+            attack,
+            model,
+            judge,
+            batch,
+            rng,
+            passes,
+        )
+        self.eot = max(search.eot for search in attack.searches)
+        self.judged, self.signs = 0, dict[str, Tally]()
+        self.clean = self._judgement(batch.x)
+        self.correct = self.clean.argmax(dim=1) == batch.y
+        self.inputs, self.logits = batch.x.clone(), self.clean.clone()
+        # The place among the radii of the smallest at which each sample breaks, and its distance.
+        self.high = torch.full_like(batch.ids, len(attack.radii))
+        self.distance = torch.where(self.correct, torch.inf, torch.zeros_like(self.clean[:, 0], dtype=torch.float64))
+        self.taken = torch.zeros(len(batch.ids), device=batch.x.device)
+        self.climbing = torch.zeros_like(self.correct)
+        self.forwards = self.backwards = self.bad = self.unseen = 0
 
-class _Search:
-    """One run of the loop: the queue, the active rows, the rows whose last point waits to be seen, and the results."""
+    def outcome(self) -> AttackOutcome:
+        """Run every search and look for signs of failure."""
+        white = False
+        for number, search in enumerate(self.attack.searches):
+            self._run(search, number, white and not search.white_box)
+            white |= search.white_box
+        broken, n = self.logits.argmax(dim=1) != self.batch.y, len(self.clean)
+        self._inspect(broken)
+        delta = (self.inputs - self.batch.x).to(torch.float64).flatten(1)
+        notes = (note for search in self.attack.searches for note in search.notes(self.clean.shape[1]))
+        return AttackOutcome(
+            inputs=self.inputs,
+            logits=self.logits,
+            broken=broken,
+            distance=self.distance,
+            steps_to_break=torch.where(broken, torch.where(self.correct, self.taken, 0.0), torch.nan),
+            linf=delta.abs().amax(dim=1),
+            l2=delta.norm(dim=1),
+            forwards=self.forwards + self.judged,
+            backwards=self.backwards,
+            signs={name: self.signs[name] for name in sorted(self.signs)} if n else {},
+            notes=tuple(dict.fromkeys(notes)),
+        )
 
-    def __init__(self, attack: Search, oracle: Oracle, batch: Batch, rng: Stream, batch_size: int) -> None:
-        self.attack, self.oracle, self.batch, self.rng = attack, oracle, batch, rng
-        self.batch_size = max(batch_size, SMALLEST)
-        self.best = batch.x.clone()
-        self.loss = torch.full(batch.ids.shape, -torch.inf, dtype=torch.float64, device=batch.x.device)
-        self.taken = torch.zeros(batch.ids.shape, device=batch.x.device)
-        self.rising = torch.zeros(batch.ids.shape, dtype=torch.bool, device=batch.x.device)
-        self.levels = self.loss[:, None].repeat(1, 3)  # the highest at the first step, before the last ones, in them
-        self.phase = torch.ones(attack.budget + 1, dtype=torch.int64, device=batch.x.device)
-        self.phase[1], self.phase[late(attack.budget) + 1 :] = 0, 2
-        self.watched = attack.climbs and attack.budget >= FEWEST_STEPS
-        self.queue: deque[tuple[int, int]] = deque()
-        self.active: _Rows | None = None
-        self.waiting: _Rows | None = None
+    def _run(self, search: Search, number: int, late: bool) -> None:
+        """Run a search on what those before it left, and have it judged."""
+        # The surest first: they take longest, and the last passes are full when short searches come last.
+        order = margin(self.clean, self.batch.y).argsort(descending=True, stable=True)
+        rows = order if search.goal == "loss" else order[(self.correct & (self.high > 0))[order]]
+        oracle = Oracle(self.model, self.passes.fixed, search.eot, self.passes.precision)
+        draws = self.rng if number == 0 else self.rng.stream("search", number)
+        high = None if number == 0 else self.high
+        before = self.high.clone()
+        loop = Loop(search, oracle, self.batch, draws, self.passes.batch_size, self.clean.shape[1]).run(rows, high)
+        wrong = self._settle(search, loop, rows)
+        lost = rows[loop.broken[rows] & ~wrong[rows]]
+        self._count(oracle)
+        if len(lost) and search.goal != "loss":
+            # What was differentiated rounds otherwise than the original: there the original itself is attacked.
+            oracle = Oracle(self.judge, self.passes.fixed, search.eot)
+            again = Loop(search, oracle, self.batch, draws, self.passes.batch_size, self.clean.shape[1])
+            self._settle(search, again.run(lost, high), lost)
+            self._count(oracle)
+        if late:
+            self.unseen += int((self.high < before).sum())
 
-    def run(self, chosen: Tensor) -> None:
-        """Attack the chosen rows of the batch."""
-        self.queue.extend((row, 0) for row in chosen.tolist())
-        while self.queue or self.active or self.waiting:
-            self._refill()
-            if self.active:
-                state = self.attack.advance(self.oracle, self.active.state, self.rng)
-                if self.watched:
-                    self.levels[self.active.index, self.phase[state.iteration]] = state.loss
-                self._sort(_Rows(self.active.index, state))
-            if self.waiting and (not self.active or len(self.waiting.index) >= SMALLEST):
-                for rows in self.waiting.parts(self.batch_size):
-                    self._leave(_Rows(rows.index, self.attack.close(self.oracle, rows.state)))
-                self.waiting = None
+    def _settle(self, search: Search, loop: Loop, rows: Tensor) -> Tensor:
+        """Judge the points of a search and keep those that are nearer to breaking; which are misclassified [n]."""
+        attack, (x, y, _) = self.attack, self.batch
+        self.taken += loop.taken
+        self.climbing = torch.where(loop.taken > 0, loop.rising, self.climbing) if search.climbs else self.climbing
+        moved = rows[(loop.best != x).flatten(1).any(dim=1)[rows]].sort().values
+        wrong = torch.zeros_like(self.correct)
+        if len(moved) == 0:
+            return wrong
+        found = loop.best[moved]
+        seen = self._judgement(found)
+        wrong[moved] = seen.argmax(dim=1) != y[moved]
+        radii = torch.tensor(attack.radii, dtype=torch.float64, device=x.device)
+        size = attack.ball.size(found.to(torch.float64) - x[moved].to(torch.float64))
+        if search.goal == "distance":
+            high, distance = torch.searchsorted(attack.ball.slack(radii), size), size
+        else:
+            limits = torch.cat([radii, radii[-1:]])
+            check_ball(attack, found, x[moved], limits[loop.high[moved]] if search.goal == "break" else None)
+            high = loop.high[moved].clamp_max(len(radii) - 1) if search.goal == "break" else torch.zeros_like(moved)
+            distance = radii[high.clamp_max(len(radii) - 1)]
+        high = torch.where(wrong[moved], high, len(radii))
+        # Of several searches that leave a sample, that counts which came nearest to breaking it.
+        inside = size <= attack.ball.slack(radii[-1])
+        nearer = margin(seen, y[moved]) < margin(self.logits[moved], y[moved])
+        fresh = (self.inputs[moved] == x[moved]).flatten(1).all(dim=1)
+        kept = inside & ((high < self.high[moved]) | ((high == self.high[moved]) & (fresh | nearer)))
+        self.inputs[moved[kept]], self.logits[moved[kept]] = found[kept], seen[kept]
+        self.distance[moved] = torch.where(
+            wrong[moved] & (distance < self.distance[moved]), distance, self.distance[moved]
+        )
+        self.high[moved] = torch.minimum(high, self.high[moved])
+        return wrong
 
-    def _refill(self) -> None:
-        free = self.batch_size - (len(self.active.index) if self.active else 0)
-        while free > 0 and self.queue:
-            entry = self.queue[0][1]
-            rows: list[int] = []
-            while self.queue and self.queue[0][1] == entry and len(rows) < free:
-                rows.append(self.queue.popleft()[0])
-            index = torch.tensor(rows, device=self.batch.x.device)
-            x, y, ids = (tensor[index] for tensor in self.batch)
-            state = self.attack.start(self.oracle, x, y, ids, self.rng.stream("start"), entry)
-            self.active = _joined(self.active, _Rows(index, state))
-            free -= len(rows)
+    def _inspect(self, broken: Tensor) -> None:
+        """Look for signs of failure; where nothing is left robust no number can be too high."""
+        signs = {
+            "probabilities": Tally.over(probabilities(self.clean)),
+            "nan-gradients": Tally(self.bad, max(self.bad, 1)),
+            "black-box-beats-white-box": Tally(self.unseen, len(self.clean)),
+            "loss-still-rising": Tally.over(self.climbing[~broken]),
+        }
+        if not bool(broken.all()):
+            witness, oracle = (Oracle(model, self.passes.fixed, self.eot) for model in (self.judge, self.model))
+            outcome = (self.inputs, self.logits)
+            draws = self.rng.stream("flags")
+            signs |= inspected(self.attack, witness, oracle, self.batch, self.clean, outcome, draws)
+            self._count(witness)
+            self._count(oracle)
+        if self.eot > 1:
+            signs.pop("randomised", None)  # the mean over several passes is the remedy (TRUST R17)
+        self.signs = signs
 
-    def _sort(self, rows: "_Rows") -> None:
-        """Keep the rows that go on; broken ones leave, spent ones wait until their last point is seen."""
-        done = rows.state.done if self.attack.goal == "break" else torch.zeros_like(rows.state.done)
-        spent = ~done & (rows.state.iteration >= self.attack.budget)
-        self.active = rows.chosen(~done & ~spent)
-        self.waiting = _joined(self.waiting, rows.chosen(spent))
-        left = rows.chosen(done)
-        if left:
-            self._leave(left)
+    def _judgement(self, x: Tensor) -> Tensor:
+        """The logits of the original model in float32, which decide."""
+        self.judged += self.eot * len(x)
+        return finite(predict(self.judge, x, self.passes.batch_size, self.passes.fixed, self.eot))
 
-    def _leave(self, rows: "_Rows") -> None:
-        """Record the rows' best points, and queue the next entry of those not broken."""
-        index, state = rows.index, rows.state
-        better = state.loss > self.loss[index]
-        if self.attack.goal == "break":
-            better |= state.done
-        self.best[index[better]] = state.best[better]
-        self.loss[index[better]] = state.loss[better]
-        if self.watched:
-            seen = torch.column_stack([self.levels[index], state.loss])
-            first, before, _, last = (in_logits(seen) if self.attack.objective is cross_entropy else seen).unbind(dim=1)
-            self.rising[index[better]] = rising(first, before, last)[better]
-        self.taken[index] += torch.where(state.done, state.reached, state.iteration)
-        again = (~state.done & (state.entry + 1 < self.attack.entries)).nonzero()[:, 0]
-        self.queue.extend(zip(index[again].tolist(), (state.entry[again] + 1).tolist(), strict=True))
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows of the batch, by position, and their states."""
-
-    index: Tensor
-    state: State
-
-    def parts(self, size: int) -> "Iterator[_Rows]":
-        """The rows in order, at most `size` at a time."""
-        for rows in torch.split(torch.arange(len(self.index), device=self.index.device), size):
-            yield self if len(rows) == len(self.index) else _Rows(self.index[rows], self.state.rows(rows))
-
-    def chosen(self, mask: Tensor) -> "_Rows | None":
-        if bool(mask.all()):
-            return self
-        return _Rows(self.index[mask], self.state.rows(mask)) if bool(mask.any()) else None
-
-
-def _joined(first: _Rows | None, second: _Rows | None) -> _Rows | None:
-    if first is None or second is None:
-        return first or second
-    return _Rows(torch.cat([first.index, second.index]), first.state.joined(second.state))
+    def _count(self, oracle: Oracle) -> None:
+        self.forwards += oracle.forwards
+        self.backwards += oracle.backwards
+        self.bad += oracle.bad

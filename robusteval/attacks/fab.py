@@ -13,9 +13,9 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from robusteval.attacks.attack import S, Search, State
-from robusteval.attacks.losses import margin, margin_loss
-from robusteval.attacks.norms import NORMS, NormName
+from robusteval.attacks.attack import Fresh, S, Search, State
+from robusteval.attacks.losses import margin, margin_loss, ranked
+from robusteval.attacks.norms import NORMS, NormName, column
 from robusteval.attacks.oracle import Answer, Oracle
 from robusteval.attacks.projections import PROJECTIONS
 from robusteval.core.errors import require
@@ -70,20 +70,16 @@ class Fab(Search):
         """The steps of one start."""
         return self.steps
 
-    @property
-    def entries(self) -> int:
+    def entries(self, classes: int) -> int:
         """The restarts of every target."""
-        return self.restarts * self.targets
+        return self.restarts * min(self.targets, classes - 1)
 
-    def start(self, model: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream, entry: int) -> State:
+    def start(self, model: Oracle, fresh: Fresh, rng: Stream) -> State:
         """Start at the image, or at a random point half the radius away."""
-        wrong = model.logits(x).scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
-        targets = min(self.targets, wrong.shape[1] - 1)
-        target, restart = divmod(entry, self.restarts)
-        at = self._scattered(x, ids, rng, entry) if restart else x
-        # With fewer classes than targets this is the last start, whatever `entries` promised.
-        entry = self.entries - 1 if entry + 1 >= targets * self.restarts else entry
-        return _Aimed(**vars(State.at(at, x, y, ids, entry)), aim=torch.stack([y, wrong[:, target]], dim=1))
+        target, restart = divmod(fresh.entry, self.restarts)
+        at = self._scattered(fresh, rng) if restart else fresh.x
+        aim = torch.stack([fresh.y, ranked(model.logits(fresh.x), fresh.y)[:, target]], dim=1)
+        return _Aimed(**vars(State.at(at, fresh)), aim=aim)
 
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """One step towards the linearised boundary, from further back where the point was misclassified."""
@@ -91,7 +87,7 @@ class Fab(Search):
         answer = model.gradient(state.x, state.aim, _lead)
         state = self._seen(state, answer.logits)
         back = state.x0 + self.beta * (state.x - state.x0)
-        x = torch.where(_rows(margin(answer.logits, state.y) < 0), back, state.x)
+        x = torch.where(column(margin(answer.logits, state.y) < 0), back, state.x)
         return state.moved(self._stepped(x, state, answer))
 
     def close(self, model: Oracle, state: State) -> State:
@@ -100,12 +96,11 @@ class Fab(Search):
 
     def _seen(self, state: S, logits: Tensor) -> S:
         """Remember the present points, as long as they are in the ball."""
-        size = self.ball.size(state.x.to(torch.float64) - state.x0.to(torch.float64))
-        inside = size <= self.ball.slack(self.eps)
+        inside = self.size(state.x, state.x0) <= self.ball.slack(state.eps)
         seen = self.observed(state, logits, margin_loss(logits, state.y))
         return replace(
             state,
-            best=torch.where(_rows(inside), seen.best, state.best),
+            best=torch.where(column(inside), seen.best, state.best),
             loss=torch.where(inside, seen.loss, state.loss),
             reached=torch.where(inside, seen.reached, state.reached),
             done=torch.where(inside, seen.done, state.done),
@@ -121,20 +116,17 @@ class Fab(Search):
 
         here, there = change(x), change(state.x0)
         near, far = (self.ball.size(delta).clamp_min(1e-8) for delta in (here, there))
-        share = _rows((near / (near + far)).clamp_max(self.alpha_max))
+        share = column((near / (near + far)).clamp_max(self.alpha_max))
         return ((1 - share) * (x + self.eta * here) + share * (state.x0 + self.eta * there)).clamp(0, 1)
 
-    def _scattered(self, x: Tensor, ids: Tensor, rng: Stream, entry: int) -> Tensor:
+    def _scattered(self, fresh: Fresh, rng: Stream) -> Tensor:
+        x, _, ids, eps, entry = fresh
         target, restart = divmod(entry, self.restarts)
         offset = self.ball.draw(rng.stream("restart", restart), ids, x.shape[1:], ids.new_full(ids.shape, target))
-        return (x + self.eps / 2 * offset / _rows(self.ball.size(offset))).clamp(0, 1)
+        return (x + column(eps.to(x.dtype)) / 2 * offset / column(self.ball.size(offset))).clamp(0, 1)
 
 
 def _lead(logits: Tensor, aim: Tensor) -> Tensor:
     """The logit of the target minus that of the label, [n] float64."""
     label, target = logits.to(torch.float64).gather(1, aim).unbind(dim=1)
     return target - label
-
-
-def _rows(values: Tensor) -> Tensor:
-    return values[:, None, None, None]

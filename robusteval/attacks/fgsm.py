@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
-from robusteval.attacks.attack import Search, State
+from robusteval.attacks.attack import Fresh, Search, State
+from robusteval.attacks.norms import column
 from robusteval.attacks.oracle import Oracle
 from robusteval.core.rng import Stream
 
@@ -21,11 +20,12 @@ class Fgsm(Search):
         """One step."""
         return 1
 
-    def start(self, model: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream, entry: int) -> State:
+    def start(self, model: Oracle, fresh: Fresh, rng: Stream) -> State:
         """Start at the image."""
-        return State.at(x, x, y, ids, entry)
+        return State.at(fresh.x, fresh)
 
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """Go to the end of the ball."""
         answer = model.gradient(state.x, state.y, self.objective)
-        return state.moved(self.inside(state.x + self.eps * self.ball.steepest(answer.gradient), state.x0))
+        length = column(state.eps.to(state.x.dtype))
+        return state.moved(self.inside(state.x + length * self.ball.steepest(answer.gradient), state.x0, state.eps))

@@ -4,8 +4,10 @@ Sources: Athalye et al. 2018, arXiv:1802.00420; Carlini et al. 2019, arXiv:1902.
 arXiv:2106.09947. Each sign is a pure function of what `drive` has or `inspected` asks for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,19 +18,74 @@ from robusteval.attacks.oracle import Oracle
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 
-FLAGS: Mapping[str, str] = MappingProxyType(
+
+class Tally(NamedTuple):
+    """How many samples show a sign, and of how many that were looked at; shards add up."""
+
+    shown: int
+    of: int
+
+    @classmethod
+    def over(cls, shown: Tensor) -> "Tally":
+        """The rows that show it [n]."""
+        return cls(int(shown.sum()), len(shown))
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A reason not to believe a number: what it says, and from which count, of how many, it is raised."""
+
+    says: str
+    raised: Callable[[int, int], bool]
+
+
+FLAGS: Mapping[str, Flag] = MappingProxyType(
     {
-        "randomised": "The same images get other outputs in another pass.",
-        "probabilities": "The model answers with probabilities, not logits: gradients vanish where it is sure.",
-        "zero-gradients": "More than 10% of the attacked samples have no gradient at their start.",
-        "tiny-gradients": "The gradient of the margin is below 1e-9 for half of the attacked samples.",
-        "nan-gradients": "A gradient was NaN or infinite; such entries were taken as 0.",
-        "black-box-beats-white-box": "A search without gradients broke more than 0.2% of what those with them left.",
-        "loss-still-rising": "The loss still rose at the last steps: more steps would break more.",
-        "unstable": "A change a hundredth as large moves the loss by more than a tenth of what the attack gained.",
+        "randomised": Flag("The same images get other outputs in another pass.", lambda shown, of: shown > 0),
+        "probabilities": Flag(
+            "The model answers with probabilities, not logits: gradients vanish where it is sure.",
+            lambda shown, of: shown == of,
+        ),
+        "zero-gradients": Flag(
+            "More than 10% of the attacked samples have no gradient at their start.",
+            lambda shown, of: shown > 0.1 * of,
+        ),
+        "tiny-gradients": Flag(
+            "The gradient of the margin is below 1e-9 for half of the attacked samples.",
+            lambda shown, of: shown > 0.5 * of,
+        ),
+        "nan-gradients": Flag(
+            "A gradient was NaN or infinite; such entries were taken as 0.", lambda shown, of: shown > 0
+        ),
+        "black-box-beats-white-box": Flag(
+            "A search without gradients broke more than 0.2% of what those with them left.",
+            lambda shown, of: shown > 2 and shown > 0.002 * of,
+        ),
+        "loss-still-rising": Flag(
+            "The loss still rose at the last steps: more steps would break more.",
+            lambda shown, of: shown > 2 and shown >= 0.05 * of,
+        ),
+        "unstable": Flag(
+            "A change a hundredth as large moves the loss by more than a tenth of what the attack gained.",
+            lambda shown, of: shown >= 0.5 * of,
+        ),
+        "not-monotone": Flag(
+            "The same attack left over 2 samples fewer in a smaller ball.", lambda shown, of: shown > 2
+        ),
+        "weaker-than-one-step": Flag(
+            "A single step of FGSM left over 2 samples fewer in the same ball.", lambda shown, of: shown > 2
+        ),
+        "noise-as-strong": Flag(
+            "Random noise in the same ball broke more than half as many samples.",
+            lambda shown, of: shown > 2 and shown > 0.5 * of,
+        ),
+        "unbounded-leaves-robust": Flag(
+            "In a ball that holds every image over 2% more samples than chance were left.",
+            lambda shown, of: shown > 2 and shown > 0.02 * of,
+        ),
     }
 )
-"""Every flag and what it says; with one the accuracy is an upper bound (TRUST R16)."""
+"""Every flag; with one the accuracy is an upper bound (TRUST R16)."""
 
 IMAGES = 32
 """Attacked samples of a drive that are looked at closer: as many as fill the smallest pass."""
@@ -40,34 +97,20 @@ FEWEST_STEPS = 10
 """In a shorter search a tenth of the steps is less than one."""
 
 
-def randomised(outputs: Tensor) -> bool:
-    """Whether passes of the same images, [passes, n, k], differ by more than 1e-4, or than 1e-4 of logits above 1."""
+def raised(signs: Mapping[str, tuple[int, int]]) -> tuple[str, ...]:
+    """The flags that counts raise, in the order of `FLAGS`."""
+    return tuple(name for name, flag in FLAGS.items() if name in signs and signs[name][1] and flag.raised(*signs[name]))
+
+
+def randomised(outputs: Tensor) -> Tensor:
+    """Which rows of passes of the same images, [passes, n, k], differ by over 1e-4, or 1e-4 of logits above 1, [n]."""
     spread = (outputs.amax(dim=0) - outputs.amin(dim=0)).amax(dim=1)
-    return bool((spread > 1e-4 * outputs.abs().amax(dim=(0, 2)).clamp_min(1)).any())
+    return spread > 1e-4 * outputs.abs().amax(dim=(0, 2)).clamp_min(1)
 
 
-def probabilities(outputs: Tensor) -> bool:
-    """Whether all rows [n, k] are non-negative and sum to 1 within 1e-4."""
-    return bool(((outputs >= 0).all(dim=1) & ((outputs.sum(dim=1) - 1).abs() <= 1e-4)).all())
-
-
-def zero_gradients(*largest: Tensor) -> bool:
-    """Whether more than 10% of the samples have a zero gradient with every loss.
-
-    Args:
-        largest: the largest entry of each sample's gradient [n], of one loss each.
-    """
-    return float((torch.stack(largest) == 0).all(dim=0).double().mean()) > 0.1
-
-
-def tiny_gradients(largest: Tensor) -> bool:
-    """Whether the largest entry of a sample's gradient [n] is below 1e-9 in the median."""
-    return float(largest.median()) < 1e-9
-
-
-def black_box_wins(broken: int, n: int) -> bool:
-    """Whether searches without gradients broke too many, of n, that those with them had left."""
-    return broken > 2 and broken > 0.002 * n
+def probabilities(outputs: Tensor) -> Tensor:
+    """Which rows [n, k] are non-negative and sum to 1 within 1e-4, [n]."""
+    return (outputs >= 0).all(dim=1) & ((outputs.sum(dim=1) - 1).abs() <= 1e-4)
 
 
 def late(budget: int) -> int:
@@ -89,14 +132,8 @@ def rising(first: Tensor, before: Tensor, last: Tensor) -> Tensor:
     return last - before > 0.05 * (last - first)
 
 
-def still_rising(survivors: Tensor) -> bool:
-    """Whether the loss still rises for at least 5% of the survivors and more than 2, given for which it does [n]."""
-    count = int(survivors.sum())
-    return count > 2 and count >= 0.05 * len(survivors)
-
-
-def unstable(here: Tensor, nearby: Tensor, found: Tensor) -> bool:
-    """Whether the loss varies near half of the samples or more by over 10% of its range.
+def unstable(here: Tensor, nearby: Tensor, found: Tensor) -> Tensor:
+    """Near which samples the loss varies by over 10% of its range, [n].
 
     The range is the distance from the loss of the image to the loss of the point that the attack found.
 
@@ -105,10 +142,8 @@ def unstable(here: Tensor, nearby: Tensor, found: Tensor) -> bool:
         nearby: in a ball of eps / 100 around it [points, n].
         found: at the end [n].
     """
-    if len(here) == 0:
-        return False
-    varies = torch.cat([nearby, here[None]]).amax(dim=0) - torch.cat([nearby, here[None]]).amin(dim=0)
-    return float((varies > 0.1 * (found - here).abs()).double().mean()) >= 0.5
+    around = torch.cat([nearby, here[None]])
+    return around.amax(dim=0) - around.amin(dim=0) > 0.1 * (found - here).abs()
 
 
 def inspected(
@@ -119,8 +154,8 @@ def inspected(
     clean: Tensor,
     outcome: tuple[Tensor, Tensor],
     rng: Stream,
-) -> set[str]:
-    """The flags that take passes of their own, on a few attacked samples: those of the lowest ids.
+) -> dict[str, Tally]:
+    """The signs that take passes of their own, on a few attacked samples: those of the lowest ids.
 
     Args:
         attack: what was run.
@@ -134,27 +169,26 @@ def inspected(
     attacked = (clean.argmax(dim=1) == batch.y).nonzero()[:, 0]
     rows = attacked[batch.ids[attacked].argsort()][:IMAGES]
     if len(rows) == 0:
-        return set()
+        return {}
     (x, y, ids), (inputs, logits) = (tensor[rows] for tensor in batch), (tensor[rows] for tensor in outcome)
-    found = (
-        {"randomised"} if randomised(torch.stack([clean[rows], *(judge.logits(x) for _ in range(REPEATS))])) else set()
-    )
-    if any(search.white_box for search in attack.searches):
-        found |= _sloped(model, x, y)
+    again = torch.stack([clean[rows], *(judge.logits(x) for _ in range(REPEATS))])
     offsets = [attack.ball.draw(rng, ids, x.shape[1:], torch.full_like(ids, number)) for number in range(NEARBY)]
-    nearby = torch.stack([margin(judge.logits((x + attack.eps / 100 * offset).clamp(0, 1)), y) for offset in offsets])
+    nearby = torch.stack([margin(judge.logits((x + attack.radius / 100 * at).clamp(0, 1)), y) for at in offsets])
     moved = (inputs != x).flatten(1).any(dim=1)
-    if unstable(margin(clean[rows], y)[moved], nearby[:, moved], margin(logits, y)[moved]):
-        found.add("unstable")
-    return found
+    shaken = unstable(margin(clean[rows], y)[moved], nearby[:, moved], margin(logits, y)[moved])
+    signs = {"randomised": Tally.over(randomised(again)), "unstable": Tally.over(shaken)}
+    if any(search.white_box for search in attack.searches):
+        signs |= _sloped(model, x, y)
+    return signs
 
 
-def _sloped(model: Oracle, x: Tensor, y: Tensor) -> set[str]:
+def _sloped(model: Oracle, x: Tensor, y: Tensor) -> dict[str, Tally]:
     """What the gradients at the images show; a second loss is asked only where the margin has zeros."""
     largest = _largest(model.gradient(x, y, margin_loss).gradient)
-    if zero_gradients(largest) and zero_gradients(largest, _largest(model.gradient(x, y, cross_entropy).gradient)):
-        return {"zero-gradients"}
-    return {"tiny-gradients"} if tiny_gradients(largest) else set()
+    zero = largest == 0
+    if bool(zero.any()):
+        zero &= _largest(model.gradient(x, y, cross_entropy).gradient) == 0
+    return {"zero-gradients": Tally.over(zero), "tiny-gradients": Tally.over(~zero & (largest < 1e-9))}
 
 
 def _largest(gradient: Tensor) -> Tensor:

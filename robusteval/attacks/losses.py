@@ -64,4 +64,9 @@ def targeted_dlr(logits: Tensor, aim: Tensor) -> Tensor:
     return (target - label) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + _TINY)
 
 
+def ranked(logits: Tensor, y: Tensor) -> Tensor:
+    """The classes of each row by their logits, the largest first and the label last, [n, k]."""
+    return logits.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
+
+
 LOSSES: Mapping[LossName, Loss] = MappingProxyType({"ce": cross_entropy, "margin": margin_loss, "dlr": dlr})

@@ -7,8 +7,9 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from robusteval.attacks.attack import Search, State
+from robusteval.attacks.attack import Fresh, State
 from robusteval.attacks.oracle import Oracle
+from robusteval.attacks.steps import Stepping
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 
@@ -25,43 +26,31 @@ class _Moving(State):
 
 
 @dataclass(frozen=True)
-class Mifgsm(Search):
+class Mifgsm(Stepping):
     """The momentum iterative method, from the image itself.
 
     Attributes:
-        steps: iterations.
-        step: size of one step in pixel units; eps / steps by default.
         decay: share of the momentum that a step keeps.
     """
 
     name: ClassVar[str] = "mifgsm"
-
-    steps: int = 10
-    step: float | None = None
+    path: ClassVar[float] = 1.0
     decay: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.steps >= 1, "steps", "must be at least 1", self.steps)
-        require(self.step is None or 0 < self.step < math.inf, "step", "must be above 0 and finite", self.step)
         require(0 <= self.decay < math.inf, "decay", "must be at least 0 and finite", self.decay)
 
-    @property
-    def budget(self) -> int:
-        """The steps."""
-        return self.steps
-
-    def start(self, model: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream, entry: int) -> State:
+    def start(self, model: Oracle, fresh: Fresh, rng: Stream) -> State:
         """Start at the image, at rest."""
-        return _Moving(**vars(State.at(x, x, y, ids, entry)), momentum=torch.zeros_like(x))
+        return _Moving(**vars(State.at(fresh.x, fresh)), momentum=torch.zeros_like(fresh.x))
 
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """One step along the momentum, back into the ball."""
         state = cast(_Moving, state)
         answer = model.gradient(state.x, state.y)
         momentum = self.decay * state.momentum + _l1_unit(answer.gradient)
-        length = self.eps / self.steps if self.step is None else self.step
-        moved = self.inside(state.x + length * self.ball.steepest(momentum), state.x0)
+        moved = self.inside(state.x + self.lengths(state) * self.ball.steepest(momentum), state.x0, state.eps)
         return replace(self.observed(state, answer.logits, answer.loss).moved(moved), momentum=momentum)
 
 

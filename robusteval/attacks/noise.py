@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
-from robusteval.attacks.attack import Search, State
+from robusteval.attacks.attack import Fresh, Search, State
 from robusteval.attacks.losses import cross_entropy
-from robusteval.attacks.norms import NORMS, NormName
+from robusteval.attacks.norms import NORMS, NormName, column
 from robusteval.attacks.oracle import Oracle
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
@@ -37,14 +35,15 @@ class Noise(Search):
         """The draws."""
         return self.draws
 
-    def start(self, model: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream, entry: int) -> State:
+    def start(self, model: Oracle, fresh: Fresh, rng: Stream) -> State:
         """Start at the image."""
-        return State.at(x, x, y, ids, entry)
+        return State.at(fresh.x, fresh)
 
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """Another point of the ball."""
-        offset = self.eps * self.ball.draw(rng, state.ids, state.x.shape[1:], state.iteration)
-        there = state.moved(self.inside(state.x0 + offset, state.x0))
+        offset = self.ball.draw(rng, state.ids, state.x.shape[1:], state.iteration)
+        reach = column(state.eps.to(offset.dtype)) * offset
+        there = state.moved(self.inside(state.x0 + reach, state.x0, state.eps))
         logits = model.logits(there.x)
         return self.observed(there, logits, cross_entropy(logits, there.y))
 

@@ -19,17 +19,24 @@ class Norm:
 
     Attributes:
         size: the norm of each perturbation, [n].
-        project: the nearest perturbation within eps.
+        project: the nearest perturbation within eps [n].
         steepest: the direction of unit norm along which a linear function rises most.
         draw: a uniform draw from the ball of radius 1.
         slack: rounding allowed when a perturbation is checked against eps (TRUST R3).
+        dual: the name of the norm that a gradient's size is in, where changes are measured in this one.
     """
 
     size: Callable[[Tensor], Tensor]
-    project: Callable[[Tensor, float], Tensor]
+    project: Callable[[Tensor, Tensor], Tensor]
     steepest: Callable[[Tensor], Tensor]
     draw: Callable[[Stream, Tensor, torch.Size, Tensor], Tensor]
-    slack: Callable[[float], float]
+    slack: Callable[[Tensor], Tensor]
+    dual: NormName
+
+
+def column(values: Tensor) -> Tensor:
+    """One value per image [n] as [n, 1, 1, 1], to stand beside images."""
+    return values[:, None, None, None]
 
 
 def _linf_draw(rng: Stream, ids: Tensor, shape: torch.Size, draw: Tensor) -> Tensor:
@@ -47,10 +54,15 @@ def _l2_unit(delta: Tensor) -> Tensor:
     return scaled / _l2_size(scaled).clamp_min(1e-12)[:, None, None, None]
 
 
-def _l2_project(delta: Tensor, eps: float) -> Tensor:
-    size = _l2_size(delta)
+def _linf_project(delta: Tensor, eps: Tensor) -> Tensor:
+    limit = column(eps.to(delta.dtype))
+    return delta.clamp(-limit, limit)
+
+
+def _l2_project(delta: Tensor, eps: Tensor) -> Tensor:
+    size, eps = _l2_size(delta), eps.to(delta.dtype)
     factor = torch.where(size > eps, eps / size.clamp_min(torch.finfo(delta.dtype).tiny), torch.ones_like(size))
-    return delta * factor[:, None, None, None]
+    return delta * column(factor)
 
 
 def _l2_draw(rng: Stream, ids: Tensor, shape: torch.Size, draw: Tensor) -> Tensor:
@@ -63,11 +75,11 @@ def _l1_size(delta: Tensor) -> Tensor:
     return delta.abs().flatten(1).sum(dim=1)
 
 
-def _l1_project(delta: Tensor, eps: float) -> Tensor:
+def _l1_project(delta: Tensor, eps: Tensor) -> Tensor:
     return _shrunk(delta, delta.abs(), eps)
 
 
-def l1_project_in_box(delta: Tensor, x0: Tensor, eps: float) -> Tensor:
+def l1_project_in_box(delta: Tensor, x0: Tensor, eps: Tensor) -> Tensor:
     """The nearest perturbation of x0 within eps in L1 and within the box [0, 1] at once, [n, c, h, w].
 
     Cutting the L1 projection to the box would stay far inside the ball (Croce and Hein 2021, arXiv:2103.01208).
@@ -75,13 +87,13 @@ def l1_project_in_box(delta: Tensor, x0: Tensor, eps: float) -> Tensor:
     return _shrunk(delta, torch.where(delta > 0, 1 - x0, x0), eps)
 
 
-def _shrunk(delta: Tensor, cap: Tensor, eps: float) -> Tensor:
+def _shrunk(delta: Tensor, cap: Tensor, eps: Tensor) -> Tensor:
     """Every entry moved towards 0 by one amount, then cut to its cap, so that absolute values sum to eps at most.
 
     That is the projection (Duchi et al. 2008, "Efficient projections onto the l1-ball"). As the amount grows, an entry
     shrinks while the amount is between its excess over the cap and its size: the sum is linear between these ends.
     """
-    size = delta.flatten(1).abs().to(torch.float64)
+    size, eps = delta.flatten(1).abs().to(torch.float64), eps.to(torch.float64)[:, None]
     cap = torch.minimum(size, cap.flatten(1))
     ends, order = torch.cat([size - cap, size], dim=1).sort(dim=1)
     shrinking = torch.where(order < size.shape[1], 1, -1).cumsum(dim=1)
@@ -121,10 +133,11 @@ NORMS: Mapping[NormName, Norm] = MappingProxyType(
     {
         "linf": Norm(
             size=lambda delta: delta.abs().flatten(1).amax(dim=1),
-            project=lambda delta, eps: delta.clamp(-eps, eps),
+            project=_linf_project,
             steepest=torch.sign,
             draw=_linf_draw,
             slack=lambda eps: eps + 1e-7,
+            dual="l1",
         ),
         "l2": Norm(
             size=_l2_size,
@@ -132,6 +145,7 @@ NORMS: Mapping[NormName, Norm] = MappingProxyType(
             steepest=_l2_unit,
             draw=_l2_draw,
             slack=lambda eps: eps * (1 + 1e-5) + 1e-12,
+            dual="l2",
         ),
         "l1": Norm(
             size=_l1_size,
@@ -139,6 +153,7 @@ NORMS: Mapping[NormName, Norm] = MappingProxyType(
             steepest=lambda gradient: sparse(gradient, gradient.new_zeros(len(gradient))),
             draw=_l1_draw,
             slack=lambda eps: eps * (1 + 1e-5) + 1e-12,
+            dual="linf",
         ),
     }
 )

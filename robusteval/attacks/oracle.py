@@ -1,5 +1,6 @@
 """What an attack may ask of a model: logits and input gradients, counted, in passes of steady shapes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from robusteval.attacks.losses import Loss, cross_entropy
 from robusteval.core.errors import InputError
+from robusteval.core.precision import Precision, tf32
 
 SMALLEST, MULTIPLE = 32, 16
 """A pass has the active rows rounded up to a multiple of 16 and at least 32 (TRUST R19)."""
@@ -28,6 +30,9 @@ class Oracle:
     Attributes:
         model: images in [0, 1] to logits, in eval mode.
         fixed: rows of every pass, for a model whose rounding depends on the shape; None where it does not.
+        eot: passes that every answer is the mean of, for a model that answers at random.
+        precision: of the arithmetic inside the model.
+        most: rows of a pass at most, halved whenever the device runs out of memory.
         forwards: images passed forward so far.
         backwards: images passed backward so far.
         bad: those of them whose gradient was NaN or infinite somewhere.
@@ -35,30 +40,70 @@ class Oracle:
 
     model: nn.Module
     fixed: int | None = None
+    eot: int = 1
+    precision: Precision = "float32"
+    most: int | None = None
     forwards: int = 0
     backwards: int = 0
     bad: int = 0
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits [n, k] of images [n, c, h, w]."""
-        self.forwards += len(x)
-        with torch.no_grad():
-            answer: Tensor = self.model(padded(x, self.fixed))
-        return answer[: len(x)]
+        self.forwards += self.eot * len(x)
+        (logits,) = self._asked(len(x), lambda rows: self._logits(x[rows]))
+        return logits
 
     def gradient(self, x: Tensor, y: Tensor, loss: Loss = cross_entropy) -> Answer:
         """Logits, loss and the input gradient of the loss, each sample for itself; 0 where it is no number."""
-        self.forwards += len(x)
-        self.backwards += len(x)
-        rows = padded(x, self.fixed).detach().requires_grad_(True)
-        with torch.enable_grad():
-            logits = self.model(rows)
-            losses = loss(logits[: len(x)], y)
-            gradient = _gradient(losses.sum(), rows)[: len(x)].contiguous()
+        self.forwards += self.eot * len(x)
+        self.backwards += self.eot * len(x)
+        logits, losses, gradient = self._asked(len(x), lambda rows: self._answer(x[rows], y[rows], loss))
         if bad := int((~gradient.isfinite()).flatten(1).any(dim=1).sum()):
             self.bad += bad
             gradient = gradient.nan_to_num(0, 0, 0)
-        return Answer(logits[: len(x)].detach(), losses.detach(), gradient)
+        return Answer(logits, losses, gradient)
+
+    def _asked(self, count: int, ask: Callable[[slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """The mean of the draws, for all rows at once or in as many parts as the device's memory needs."""
+        while True:
+            size = max(1, min(count, self.most or count))
+            try:
+                parts = [self._drawn(ask, slice(at, at + size)) for at in range(0, max(count, 1), size)]
+            except torch.cuda.OutOfMemoryError:
+                if size == 1:
+                    raise
+                self.most = -(-size // 2)
+            else:
+                return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+
+    def _drawn(self, ask: Callable[[slice], tuple[Tensor, ...]], rows: slice) -> tuple[Tensor, ...]:
+        answers = [ask(rows) for _ in range(self.eot)]
+        if self.eot == 1:
+            return answers[0]
+        return tuple(torch.stack(draws).mean(dim=0) for draws in zip(*answers, strict=True))
+
+    def _logits(self, x: Tensor) -> tuple[Tensor]:
+        with torch.no_grad(), tf32(self.precision == "tf32"):
+            return (self._passed(self._padded(x))[: len(x)],)
+
+    def _answer(self, x: Tensor, y: Tensor, loss: Loss) -> tuple[Tensor, ...]:
+        rows = self._padded(x).detach().requires_grad_(True)
+        with torch.enable_grad(), tf32(self.precision == "tf32"):
+            logits = self._passed(rows)
+            losses = loss(logits[: len(x)], y)
+            gradient = _gradient(losses.sum(), rows)[: len(x)].contiguous()
+        return logits[: len(x)].detach(), losses.detach(), gradient
+
+    def _passed(self, rows: Tensor) -> Tensor:
+        if self.precision != "bf16":
+            logits: Tensor = self.model(rows)
+            return logits
+        with torch.autocast(rows.device.type, torch.bfloat16):
+            coarse: Tensor = self.model(rows)
+        return coarse.float()
+
+    def _padded(self, x: Tensor) -> Tensor:
+        return padded(x, self.fixed if self.fixed is None or self.most is None else min(self.fixed, self.most))
 
 
 def _gradient(total: Tensor, rows: Tensor) -> Tensor:
@@ -75,9 +120,9 @@ def padded(x: Tensor, fixed: int | None = None) -> Tensor:
     return x if rows == len(x) else torch.cat([x, x.new_zeros(rows - len(x), *x.shape[1:])])
 
 
-def predict(model: nn.Module, x: Tensor, batch_size: int, fixed: int | None = None) -> Tensor:
-    """Logits of all images, passed in order in chunks of `batch_size`."""
-    oracle = Oracle(model, fixed)
+def predict(model: nn.Module, x: Tensor, batch_size: int, fixed: int | None = None, eot: int = 1) -> Tensor:
+    """Logits of all images, passed in order in chunks of `batch_size`; the mean of `eot` passes each."""
+    oracle = Oracle(model, fixed, eot)
     return torch.cat([oracle.logits(chunk) for chunk in torch.split(x, batch_size)])
 
 
@@ -93,7 +138,9 @@ def finite(logits: Tensor) -> Tensor:
     return logits
 
 
-def steady(model: nn.Module, x: Tensor, batch_size: int, gradient: bool = True) -> bool:
+def steady(
+    model: nn.Module, x: Tensor, batch_size: int, gradient: bool = True, precision: Precision = "float32"
+) -> bool:
     """Whether a sample's logits, and gradient, have the same bits in the smallest and in the largest pass.
 
     Args:
@@ -101,11 +148,12 @@ def steady(model: nn.Module, x: Tensor, batch_size: int, gradient: bool = True) 
         x: some images, 32 at least or they are repeated.
         batch_size: rows of the largest pass.
         gradient: whether gradients will be asked for.
+        precision: of the arithmetic inside the model.
     """
     few = x[torch.arange(SMALLEST, device=x.device) % len(x)]
     rows = len(padded(x[:1].expand(max(batch_size, SMALLEST), -1, -1, -1)))
     many = few[torch.arange(rows, device=x.device) % SMALLEST]
-    oracle = Oracle(model)
+    oracle = Oracle(model, precision=precision)
     if not gradient:
         return torch.equal(oracle.logits(few), oracle.logits(many)[:SMALLEST])
     y = torch.zeros(rows, dtype=torch.int64, device=x.device)

@@ -4,16 +4,16 @@ In L1 it is SLIDE (Tramèr and Boneh 2019, arXiv:1904.13000): a step changes the
 gradients by one amount, and passes over those that are already at that end of the box.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from robusteval.attacks.attack import Search, State
+from robusteval.attacks.attack import Fresh, State
 from robusteval.attacks.losses import LOSSES, Loss, LossName
-from robusteval.attacks.norms import NORMS, NormName, sparse
+from robusteval.attacks.norms import NORMS, NormName, column, sparse
 from robusteval.attacks.oracle import Oracle
+from robusteval.attacks.steps import Stepping
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 
@@ -21,12 +21,11 @@ _SHARE = 0.01
 
 
 @dataclass(frozen=True)
-class Pgd(Search):
+class Pgd(Stepping):
     """Projected gradient descent; the best of all iterates and restarts counts.
 
     Attributes:
         steps: iterations of one start.
-        step: size of one step in pixel units; 2.5 eps / steps by default.
         restarts: starts per sample.
         random_start: whether a start is drawn uniformly from the ball.
         loss: what is raised: cross-entropy, margin, or the difference of logits ratio, which is the margin below 3
@@ -35,26 +34,18 @@ class Pgd(Search):
 
     name: ClassVar[str] = "pgd"
     norms: ClassVar[tuple[NormName, ...]] = tuple(NORMS)
+    path: ClassVar[float] = 2.5
 
     steps: int = 20
-    step: float | None = None
     restarts: int = 1
     random_start: bool = True
     loss: LossName = "ce"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.steps >= 1, "steps", "must be at least 1", self.steps)
         require(self.restarts >= 1, "restarts", "must be at least 1", self.restarts)
-        require(self.step is None or 0 < self.step < math.inf, "step", "must be above 0 and finite", self.step)
 
-    @property
-    def budget(self) -> int:
-        """The steps of one start."""
-        return self.steps
-
-    @property
-    def entries(self) -> int:
+    def entries(self, classes: int) -> int:
         """The restarts."""
         return self.restarts
 
@@ -63,18 +54,19 @@ class Pgd(Search):
         """The loss that was chosen."""
         return LOSSES[self.loss]
 
-    def start(self, model: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream, entry: int) -> State:
+    def start(self, model: Oracle, fresh: Fresh, rng: Stream) -> State:
         """Start at a random point of the ball, or at the image."""
+        x, _, ids, eps, entry = fresh
         if not self.random_start:
-            return State.at(x, x, y, ids, entry)
-        offset = self.eps * self.ball.draw(rng, ids, x.shape[1:], ids.new_full(ids.shape, entry))
-        return State.at(self.inside(x + offset, x), x, y, ids, entry)
+            return State.at(x, fresh)
+        offset = column(eps.to(x.dtype)) * self.ball.draw(rng, ids, x.shape[1:], ids.new_full(ids.shape, entry))
+        return State.at(self.inside(x + offset, x, eps), fresh)
 
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """One step up the loss, back into the ball."""
         answer = model.gradient(state.x, state.y, self.objective)
-        length = 2.5 * self.eps / self.steps if self.step is None else self.step
-        moved = self.inside(state.x + length * self._uphill(answer.gradient, state.x), state.x0)
+        uphill = self._uphill(answer.gradient, state.x)
+        moved = self.inside(state.x + self.lengths(state) * uphill, state.x0, state.eps)
         return self.observed(state, answer.logits, answer.loss).moved(moved)
 
     def _uphill(self, gradient: Tensor, x: Tensor) -> Tensor:

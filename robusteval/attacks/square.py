@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robusteval.attacks.attack import Search, State
+from robusteval.attacks.attack import Fresh, Search, State
 from robusteval.attacks.losses import margin_loss
+from robusteval.attacks.norms import column
 from robusteval.attacks.oracle import Oracle
 from robusteval.attacks.patches import Patch, grid, signs, squares, stripes, unit
 from robusteval.core.errors import require
@@ -43,16 +44,17 @@ class Square(Search):
         """The queries."""
         return self.n_queries
 
-    def start(self, model: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream, entry: int) -> State:
+    def start(self, model: Oracle, fresh: Fresh, rng: Stream) -> State:
         """Start at vertical stripes, or at a grid of bumps in L2."""
+        x, _, ids, eps, _ = fresh
         first = stripes(rng, ids, x.shape[1:]) if self.norm == "linf" else grid(rng, ids, x.shape[1:])
-        return State.at(self.inside(x + self.eps * self.ball.steepest(first), x), x, y, ids, entry)
+        return State.at(self.inside(x + column(eps.to(x.dtype)) * self.ball.steepest(first), x, eps), fresh)
 
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """See the present point, then change a patch of the best."""
         state = self.close(model, state)
         changed = self._recoloured if self.norm == "linf" else self._reshaped
-        return state.moved(self.inside(changed(state, rng.stream("patch")), state.x0))
+        return state.moved(self.inside(changed(state, rng.stream("patch")), state.x0, state.eps))
 
     def close(self, model: Oracle, state: State) -> State:
         """See the present point; it is the best where its margin is lower."""
@@ -72,7 +74,7 @@ class Square(Search):
         channels, height, width = state.x0.shape[1:]
         draws = rng.uniform(state.ids, (2 + channels,), state.iteration)
         patch = Patch.drawn(draws[:, :2], self.side(state.iteration, height, width), height, width)
-        corner = state.x0 + self.eps * signs(draws[:, 2:])[:, :, None, None]
+        corner = state.x0 + column(state.eps.to(draws.dtype)) * signs(draws[:, 2:])[:, :, None, None]
         return torch.where(patch.mask[:, None], corner, state.best)
 
     def _reshaped(self, state: State, rng: Stream) -> Tensor:
@@ -86,8 +88,9 @@ class Square(Search):
         first, second = (Patch.drawn(draws[:, at : at + 2], side, height, width) for at in (0, 2))
         here, there = first.mask[:, None], second.mask[:, None]
         delta = state.best - state.x0
-        unused = (self.eps**2 - squares(delta).sum(dim=1, keepdim=True)).clamp_min(0)
+        eps = column(state.eps.to(delta.dtype))
+        unused = (eps**2 - squares(delta).sum(dim=1, keepdim=True)).clamp_min(0)
         size = (unused / channels + squares(delta * (here | there))).sqrt()
         bump = first.bump(draws[:, 4] > 0.5)[:, None] * signs(draws[:, 5:])[:, :, None, None]
         changed = torch.where(here, size * unit(bump + unit(delta * here)), delta * ~there)
-        return state.x0 + self.eps * self.ball.steepest(changed)
+        return state.x0 + eps * self.ball.steepest(changed)

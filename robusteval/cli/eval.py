@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,10 +12,12 @@ from robusteval.core.errors import InputError, require
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from robusteval.core.precision import Precision
     from robusteval.engine.executor import Executor
     from robusteval.engine.sources import ModelSource
     from robusteval.engine.suite import Suite
     from robusteval.models.foreign import Description
+    from robusteval.results.store import ImageFiles
 
 
 def evaluate(
@@ -38,6 +40,15 @@ def evaluate(
     workers: Annotated[int | None, typer.Option(min=1, help="By default one per core, or per GPU.")] = None,
     out: Annotated[Path | None, typer.Option(help="The report folder; by default reports/SUITE.")] = None,
     keep_logits: Annotated[bool, typer.Option("--keep-logits", help="Store logits of more than 100 classes.")] = False,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Have torch compile what is attacked: a minute each.")
+    ] = False,
+    gradients: Annotated[
+        str, typer.Option(help="Precision of gradients: float32, bf16, or tf32 on CUDA; verdicts stay in float32.")
+    ] = "float32",
+    save_adversarial: Annotated[
+        str | None, typer.Option(help="Keep every attacked image: npz, or png rounded to 8 bits.")
+    ] = None,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Run code that a checkpoint holds: only if you trust its author.")
     ] = False,
@@ -53,7 +64,16 @@ def evaluate(
     from robusteval.models.foreign import Description
 
     chosen = suites.load(suite)
-    settings = Settings(seed, resolved(device), threads, options.batch_size(batch_size), keep_logits)
+    settings = Settings(
+        seed=seed,
+        device=resolved(device),
+        threads=threads,
+        batch_size=options.batch_size(batch_size),
+        keep_logits=keep_logits,
+        compile=compile,
+        gradients=cast("Precision", gradients),
+        save_adversarial=cast("ImageFiles | None", save_adversarial),
+    )
     given = Description(arch=arch, data=data, mean=options.numbers("mean", mean), std=options.numbers("std", std))
     sources = _sources(_checkpoints(checkpoint, chosen), given, trust_pickle)
     wanted = options.samples(samples)

@@ -169,6 +169,8 @@ def _words(option: Any) -> str:
     """An annotation as errors say it."""
     if typing.get_origin(option) is Literal:
         return " or ".join(repr(word) for word in typing.get_args(option))
+    if typing.get_origin(option) is tuple:
+        return f"a list of {_words(typing.get_args(option)[0])}"
     return "None" if option is types.NoneType else option.__name__ if inspect.isclass(option) else str(option)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import special
+from scipy import special, stats
 
 from robusteval.core.rng import Stream
 from robusteval.core.types import Estimate
@@ -29,6 +29,18 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
     centre = (rate + spread / 2) / (1 + spread)
     half = z * math.sqrt(rate * (1 - rate) / n + spread / (4 * n)) / (1 + spread)
     return Estimate(rate, min(rate, max(0.0, centre - half)), max(rate, min(1.0, centre + half)))
+
+
+def median_interval(values: Floats, level: float = 0.95) -> Estimate:
+    """The median with the interval between two order statistics, whatever the distribution; values may be infinite.
+
+    >>> median_interval(np.arange(11.0))
+    Estimate(value=5.0, low=1.0, high=9.0)
+    """
+    ordered, n = np.sort(values), len(values)
+    below = int(stats.binom.ppf(0.5 - level / 2, n, 0.5))
+    low, high = max(below - 1, 0), min(n - below, n - 1)
+    return Estimate(float(np.median(ordered)), float(ordered[low]), float(ordered[high]))
 
 
 def poisson_weights(ids: NDArray[np.int64], draws: int = 1000, seed: int = 0) -> NDArray[np.uint8]:

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from robusteval.attacks import ATTACKS, AttackOutcome, Passes, drive
-from robusteval.attacks.oracle import steady
 from robusteval.core.errors import InputError, RecordError, require
-from robusteval.core.precision import full_float32
+from robusteval.core.precision import Precision, full_float32
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 from robusteval.data import DATA, DataSet, Split
@@ -26,11 +25,12 @@ from robusteval.engine.run import Run
 from robusteval.engine.serial import Serial
 from robusteval.engine.sources import DataSource, ModelSource
 from robusteval.engine.suite import Samples, Suite
+from robusteval.engine.worker import ready
 from robusteval.models.checkpoint import Card, Loaded, read_card
 from robusteval.models.foreign import Description
-from robusteval.models.fuse import evaluation_form
 from robusteval.models.loading import describe
 from robusteval.results.report import Report
+from robusteval.results.store import ImageFiles
 
 Model = nn.Module | Callable[[Tensor], Tensor]
 Data = str | DataSet | tuple[Tensor, Tensor] | DataLoader[tuple[Tensor, Tensor]]
@@ -51,6 +51,9 @@ def evaluate(
     std: tuple[float, ...] | None = None,
     trust_pickle: bool = False,
     keep_logits: bool = False,
+    compile: bool = False,
+    gradients: Precision = "float32",
+    save_adversarial: ImageFiles | None = None,
     out: str | Path | None = None,
 ) -> Report:
     """Measure a model with a suite, in this process.
@@ -72,6 +75,9 @@ def evaluate(
         std: likewise.
         trust_pickle: run code that the checkpoint's file holds.
         keep_logits: store logits of more than 100 classes.
+        compile: have torch compile what is differentiated, which takes a minute per model.
+        gradients: precision of what is differentiated: `"float32"`, `"bf16"`, or `"tf32"` on CUDA.
+        save_adversarial: `"npz"` or `"png"` keeps every attacked image, with the accuracy after rounding to 8 bits.
         out: report folder; by default nothing is left on disk. What it holds of a checkpoint is not computed again;
             for a model in memory it must be a new one.
 
@@ -79,7 +85,7 @@ def evaluate(
         RobustevalError: the model, the data or an option cannot be used.
     """
     chosen = suite if isinstance(suite, Suite) else suites.load(str(suite))
-    settings = Settings(seed, resolved(device), threads, batch_size, keep_logits)
+    settings = Settings(seed, resolved(device), threads, batch_size, keep_logits, compile, gradients, save_adversarial)
     if isinstance(model, str | Path):
         given = Description(arch=arch, data=_spec(data), mean=mean, std=std)
         described = describe(Path(model), given, trust_pickle)
@@ -112,6 +118,8 @@ def attack(
     seed: int = 0,
     ids: Tensor | None = None,
     batch_size: int = Passes().batch_size,
+    compile: bool = False,
+    gradients: Precision = "float32",
 ) -> AttackOutcome:
     """Attack a batch and judge the result by the original model.
 
@@ -123,19 +131,19 @@ def attack(
         seed: of every random number.
         ids: sample ids [n], which random numbers go by; the positions by default.
         batch_size: rows of a pass at most.
+        compile: have torch compile what is differentiated, which takes a minute first.
+        gradients: precision of what is differentiated: `"float32"`, `"bf16"`, or `"tf32"` on CUDA.
 
     Raises:
         RobustevalError: the spec, the images or the labels break a rule.
     """
-    require(batch_size >= 1, "batch_size", "must be at least 1", batch_size)
-    split, found = from_pair(x, y, ids=ids), ATTACKS.parse(spec)
     device = x.device if isinstance(x, Tensor) else torch.device("cpu")
+    Settings(device=device.type, batch_size=batch_size, compile=compile, gradients=gradients)  # whose rules they are
+    split, found = from_pair(x, y, ids=ids), ATTACKS.parse(spec)
     judge = _module(model).to(device)
     batch = Batch(*(tensor.to(device) for tensor in split.batch()))
     _answer(judge, batch.x[:32], split)
-    form = evaluation_form(judge, batch.x[:32]).model
-    same = steady(form, batch.x[:32], batch_size) and steady(judge, batch.x[:32], batch_size, gradient=False)
-    passes = Passes(batch_size, None if same else max(batch_size, 32))
+    _, form, passes = ready(judge, batch.x[:32], batch_size, compile, gradients)
     return drive(found, form, batch, Stream.seeded(seed), judge, passes)
 
 

@@ -5,19 +5,21 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
+from typing import get_args
 
 import torch
 
 from robusteval import __version__
 from robusteval.attacks import Passes
 from robusteval.core.errors import require
+from robusteval.core.precision import Precision
 from robusteval.data import Split
 from robusteval.engine.sources import ModelSource
 from robusteval.engine.suite import Samples, Suite
 from robusteval.models.checkpoint import Loaded
 from robusteval.probes import Probe
 from robusteval.results.schema import MOST_CLASSES
-from robusteval.results.store import Store
+from robusteval.results.store import ImageFiles, Store
 
 MOST_MODELS = 8
 """Models that a worker keeps loaded."""
@@ -36,6 +38,9 @@ class Settings:
         threads: torch threads of a worker; rounding depends on them.
         batch_size: rows of a pass at most; None for the device's usual.
         keep_logits: store logits of more than 100 classes.
+        compile: have torch compile what is differentiated.
+        gradients: precision of what is differentiated; verdicts are always in float32.
+        save_adversarial: keep every attacked image, in files of this kind.
     """
 
     seed: int = 0
@@ -43,11 +48,20 @@ class Settings:
     threads: int = 1
     batch_size: int | None = None
     keep_logits: bool = False
+    compile: bool = False
+    gradients: Precision = "float32"
+    save_adversarial: ImageFiles | None = None
 
     def __post_init__(self) -> None:
         require(self.device in ("cpu", "cuda"), "device", "must be 'cpu' or 'cuda'", self.device)
         require(self.threads >= 1, "threads", "must be at least 1", self.threads)
         require(self.batch_size is None or self.batch_size >= 1, "batch_size", "must be at least 1", self.batch_size)
+        known = get_args(Precision)
+        require(self.gradients in known, "gradients", f"must be one of {', '.join(known)}", self.gradients)
+        on_cuda = self.gradients != "tf32" or self.device == "cuda"
+        require(on_cuda, "gradients", "tf32 is of CUDA devices; use float32 or bf16", self.gradients)
+        kinds = (None, *get_args(ImageFiles))
+        require(self.save_adversarial in kinds, "save_adversarial", "must be npz or png", self.save_adversarial)
 
     @property
     def rows(self) -> int:
@@ -62,7 +76,9 @@ class Settings:
     @property
     def numerics(self) -> dict[str, object]:
         """What the bits of a result depend on beside the model, the data and the view."""
-        return {"device": self.device, "dtype": "float32", "form": "evaluation", "threads": self.threads}
+        form = "compiled" if self.compile else "evaluation"
+        exact = {"device": self.device, "dtype": "float32", "form": form, "threads": self.threads}
+        return exact if self.gradients == "float32" else {**exact, "gradients": self.gradients}
 
 
 def resolved(device: str) -> str:
@@ -165,4 +181,8 @@ def _key(loaded: Loaded, subset: str, probe: Probe, settings: Settings) -> str:
     }
     if settings.keep_logits and len(loaded.card.classes) > MOST_CLASSES:
         parts["logits"] = "kept"  # rows stored without them do not serve
+    if settings.save_adversarial and probe.facets.kind == "attack":
+        parts["adversarial"] = settings.save_adversarial  # rows stored without the images do not serve
+    if probe.depends:
+        parts["files"] = probe.depends
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

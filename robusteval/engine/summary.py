@@ -1,18 +1,24 @@
 """From stored samples to the numbers of the record: pure arithmetic, no forward pass."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from robusteval.core.statistics import percentile_interval, poisson_weights, resample
+from robusteval.attacks import ATTACKS
+from robusteval.attacks.flags import raised
+from robusteval.core.statistics import median_interval, percentile_interval, poisson_weights, resample, wilson
 from robusteval.core.types import Estimate
+from robusteval.engine.crosscheck import Verdicts, crossed, marked
 from robusteval.engine.plan import Cell
 from robusteval.metrics import METRICS, estimate
 from robusteval.metrics.functional.scoring import weighted_mean
-from robusteval.results.schema import is_classified, metric_frame, own_columns, predictions_of
+from robusteval.probes.attacked import Attacked
+from robusteval.probes.clean import Clean
+from robusteval.results.schema import METRIC_COLUMNS, is_classified, metric_frame, own_columns, predictions_of
 from robusteval.results.store import ID_LENGTH, Facts, Store
 
 DRAWS = 1000
@@ -27,18 +33,26 @@ class Summary:
 
     def rows(self, cell: Cell, frame: pd.DataFrame, facts: Facts) -> list[dict[str, Any]]:
         """All metrics of a finished cell."""
+        flags = raised(facts.signs)
         common = {
-            **describe(cell),
-            "flags": ", ".join(facts.flags) or None,
+            **marked(describe(cell), flags),
             "forwards": facts.forwards,
             "backwards": facts.backwards,
         }
-        if facts.flags and common["grade"] is not None:
-            common["grade"] = "C"
         estimates = self._estimates(frame)
         if not estimates:
             return [{**common, "error": "no sample has a finite value"}]
-        return [{**common, "metric": name, **found._asdict(), "n": n} for name, (found, n) in estimates.items()]
+        rows = [{**common, "metric": name, **found._asdict(), "n": n} for name, (found, n) in estimates.items()]
+        return rows if "distance" not in frame else [*self._curve(cell, frame, common), *rows]
+
+    def _curve(self, cell: Cell, frame: pd.DataFrame, common: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Accuracy at the smaller radii, and the median of the distances at which samples break."""
+        distance, n = frame["distance"].to_numpy(np.float64), len(frame)
+        rows = [
+            {**common, **_radius(eps), "metric": "accuracy", **wilson(int((distance > eps).sum()), n)._asdict(), "n": n}
+            for eps in cell.probe.facets.radii[:-1]
+        ]
+        return [*rows, {**common, "metric": "median-distance", **median_interval(distance)._asdict(), "n": n}]
 
     def _estimates(self, frame: pd.DataFrame) -> dict[str, tuple[Estimate, int]]:
         found: dict[str, tuple[Estimate, int]] = {}
@@ -76,22 +90,37 @@ def describe(cell: Cell) -> dict[str, Any]:
         "data": cell.source.data.spec,
         "cell": cell.key[:ID_LENGTH],
         "view": cell.probe.spec,
-        **facets._asdict(),
-        "eps": None if facets.eps is None else float(facets.eps),
-        "eps_text": None if facets.eps is None else repr(facets.eps),
+        **{name: value for name, value in facets._asdict().items() if name in METRIC_COLUMNS},
+        **_radius(facets.eps),
         "n": cell.n,
     }
 
 
+def _radius(eps: float | None) -> dict[str, Any]:
+    """A radius as a number and as it was written (TRUST R2)."""
+    return {"eps": None if eps is None else float(eps), "eps_text": None if eps is None else repr(eps)}
+
+
+def _verdicts(cell: Cell, frame: pd.DataFrame) -> Verdicts:
+    robust, classes = frame["correct"].to_numpy(bool), int(frame["label"].nunique())
+    attack = ATTACKS.parse(cell.probe.spec)
+    return Verdicts(cell.key[:ID_LENGTH], cell.source.label, attack, cell.subset, robust, None, classes)
+
+
 def write(store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed: int) -> pd.DataFrame:
     """Write `metrics` and `cells`, model by model in the order of the suite; a failed cell is a row with its error."""
-    summary, rows, listed = Summary(seed), [], list[dict[str, Any]]()
+    summary, rows, listed = Summary(seed), list[dict[str, Any]](), list[dict[str, Any]]()
+    clean, verdicts = dict[tuple[str, str], NDArray[np.bool_]](), list[Verdicts]()
     order = {cell.source.label: None for cell in planned}
     for cell in sorted(planned, key=lambda cell: list(order).index(cell.source.label)):
         facts = Facts()
         if store.has(cell.key):
             frame, facts = store.read(cell.key)
             rows += summary.rows(cell, frame, facts)
+            if isinstance(cell.probe, Clean):
+                clean[cell.source.label, cell.subset] = frame["correct"].to_numpy(bool)
+            if isinstance(cell.probe, Attacked):
+                verdicts.append(_verdicts(cell, frame))
         else:
             rows.append({**describe(cell), "error": errors.get(cell.key, "not finished")})
         listed.append(
@@ -103,10 +132,13 @@ def write(store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed
                 "digest": cell.key,
                 "data": cell.subset,
                 "weights": cell.weights,
+                "notes": "; ".join(facts.notes),
                 "by": ", ".join(facts.by),
             }
         )
-    metrics = metric_frame(rows)
+    verdicts = [replace(verdict, correct=clean.get((verdict.model, verdict.subset))) for verdict in verdicts]
+    flags = crossed(verdicts)
+    metrics = metric_frame([marked(row, flags.get(row["cell"], ())) for row in rows])
     store.write_table("metrics", metrics, csv=True)
     store.write_table("cells", pd.DataFrame(listed))
     return metrics

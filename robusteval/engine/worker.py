@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from robusteval.attacks import Passes
-from robusteval.attacks.oracle import steady
+from robusteval.attacks.oracle import padded, steady
 from robusteval.core.errors import RecordError, RobustevalError
-from robusteval.core.precision import full_float32
+from robusteval.core.precision import Precision, full_float32
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 from robusteval.data import Split
 from robusteval.engine.plan import MOST_MODELS, Settings, Task
 from robusteval.engine.sources import ModelSource
-from robusteval.models.fuse import evaluation_form
+from robusteval.models.fuse import compiled, evaluation_form
 from robusteval.probes.probe import Shared, Subject
 from robusteval.results.store import Facts, Store
 
@@ -74,6 +75,7 @@ class Worker:
             data=(cell.subset, task.shard),
             passes=ready.passes,
             keep_logits=self.settings.keep_logits,
+            keep_images=self.settings.save_adversarial is not None,
             shared=self.shared,
         )
         measurements = list(cell.probe.measure(subject, Stream.seeded(self.settings.seed)))
@@ -82,6 +84,9 @@ class Worker:
             raise RuntimeError(f"the probe of {cell.probe.spec!r} must yield this one view, not {views}")
         if measurements[0].examples and task.shard == 0:
             self.store.write_examples(cell.key, measurements[0].examples)
+        if measurements[0].images is not None and self.settings.save_adversarial is not None:
+            kept = measurements[0].images, subject.batch.ids
+            self.store.write_images(cell.key, task.shard, self.settings.save_adversarial, *kept)
         facts = measurements[0].facts + Facts(by=self.settings.stamp)
         self.store.write_shard(cell.key, task.shard, measurements[0].frame, facts)
 
@@ -99,9 +104,30 @@ class Worker:
 
 
 def prepare(source: ModelSource, split: Split, settings: Settings) -> Ready:
-    """Load a model, make its evaluation form, and see whether its rounding depends on the size of a pass."""
+    """Load a model and make it ready."""
     model = source.load(split).model.to(settings.device)
     example = split.batch(slice(0, 32)).x.to(settings.device)
-    form = evaluation_form(model, example).model
-    same = all(steady(network, example, settings.rows) for network in (form, model))
-    return Ready(model, form, Passes(settings.rows, None if same else max(settings.rows, 32)))
+    return ready(model, example, settings.rows, settings.compile, settings.gradients)
+
+
+def ready(
+    model: torch.nn.Module, example: Tensor, rows: int, compile: bool = False, gradients: Precision = "float32"
+) -> Ready:
+    """Make a model's evaluation form, and see whether its rounding depends on the size of a pass.
+
+    Args:
+        model: the original, in eval mode.
+        example: some images, 32 where there are as many.
+        rows: of a pass at most.
+        compile: have torch compile the form, for passes of this size alone.
+        gradients: precision of what is differentiated.
+
+    Raises:
+        InputError: torch cannot compile the model here.
+    """
+    form, largest = evaluation_form(model, example).model, len(padded(example[:1].expand(max(rows, 1), -1, -1, -1)))
+    if compile:
+        form = compiled(form, example[torch.arange(largest, device=example.device) % len(example)])
+        return Ready(model, form, Passes(rows, largest, gradients))
+    same = steady(form, example, rows, precision=gradients) and steady(model, example, rows, gradient=False)
+    return Ready(model, form, Passes(rows, None if same else max(rows, 32), gradients))

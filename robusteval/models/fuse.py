@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from robusteval.core.errors import InputError
+
 _TOLERANCE = 1e-5  # of the largest logit: ten times finer than what an attack takes for certainly broken
 _SLOPE_TOLERANCE = 0.01  # of the gradient's length
 # What symbolic tracing raises where control flow depends on the data.
@@ -54,6 +56,27 @@ def evaluation_form(model: nn.Module, example: Tensor) -> Form:
     if fused is not None and _agree(plain, fused, example):
         return Form(fused, "fused")
     return Form(plain, "plain")
+
+
+def compiled(form: nn.Module, example: Tensor) -> nn.Module:
+    """A form compiled by torch for images of one shape, forward and backward, which takes a minute.
+
+    Args:
+        form: of a model.
+        example: as many images [n, c, h, w] as every pass will have, on which both must agree.
+
+    Raises:
+        InputError: torch cannot compile it here, or what it makes has other logits or gradients.
+    """
+    fast = cast(nn.Module, torch.compile(form, dynamic=False))
+    try:
+        same = _agree(form, fast, example)
+    except Exception as error:  # noqa: BLE001 - whatever the compiler raises, the remedy is to do without it
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"compile: torch cannot compile this model here, leave it out: {reason}") from None
+    if not same:
+        raise InputError("compile: what torch compiles has other logits or gradients than the model; leave it out")
+    return fast
 
 
 def _fused(plain: nn.Module) -> nn.Module | None:

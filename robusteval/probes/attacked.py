@@ -29,7 +29,9 @@ class Attacked(Probe):
     def facets(self) -> Facets:
         """An attack in a ball."""
         attack = self._attack
-        return Facets("attack", attack.name, eps=attack.eps, norm=attack.norm, grade=attack.grade)
+        return Facets(
+            "attack", attack.name, eps=attack.radius, norm=attack.norm, grade=attack.grade, radii=attack.radii
+        )
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -38,12 +40,19 @@ class Attacked(Probe):
 
     def measure(self, subject: Subject, rng: Stream) -> Iterator[Measurement]:
         """Run the attack."""
-        outcome = drive(self._attack, subject.form, subject.batch, rng, subject.model, subject.passes)
+        attack = self._attack
+        outcome = drive(attack, subject.form, subject.batch, rng, subject.model, subject.passes)
         frame = subject.frame(outcome.logits)
         for name in ("steps_to_break", "linf", "l2"):
             frame[name] = getattr(outcome, name).cpu().numpy().astype("float64")
-        facts = Facts(outcome.forwards, outcome.backwards, outcome.flags)
-        yield Measurement(self.spec, frame, facts, examples(subject.batch.x, outcome.inputs, subject))
+        if len(attack.radii) > 1 or any(search.goal == "distance" for search in attack.searches):
+            frame["distance"] = outcome.distance.cpu().numpy()
+        if subject.keep_images:
+            rounded = subject.logits(outcome.inputs.mul(255).round().div(255))
+            frame["accuracy_8bit"] = (rounded.argmax(dim=1) == subject.batch.y).cpu().numpy().astype("float64")
+        kept = outcome.inputs if subject.keep_images else None
+        facts = Facts(outcome.forwards, outcome.backwards, outcome.signs, outcome.notes)
+        yield Measurement(self.spec, frame, facts, examples(subject.batch.x, outcome.inputs, subject), kept)
 
     @property
     def _attack(self) -> Attack:

@@ -60,6 +60,7 @@ class Linearity(Probe):
 
     def _gamma(self, search: Oracle, judge: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream) -> Tensor:
         """The largest error found for each image, [n] float64."""
+        eps = torch.full(ids.shape, self.eps, dtype=torch.float64, device=x.device)
         ball, start, tangent = NORMS["linf"], judge.gradient(x, y), search.gradient(x, y)
         finite(start.logits)
         best, largest = torch.zeros_like(x), torch.full(y.shape, -torch.inf, dtype=torch.float64, device=x.device)
@@ -73,7 +74,7 @@ class Linearity(Probe):
                 best = torch.where(better[:, None, None, None], delta, best)
                 if step < self.steps:
                     ascent = error.sign().to(x.dtype)[:, None, None, None] * (here.gradient - tangent.gradient).sign()
-                    delta = ball.project(delta + 2.5 * self.eps / self.steps * ascent, self.eps)
+                    delta = ball.project(delta + 2.5 * self.eps / self.steps * ascent, eps)
         end = cross_entropy(finite(judge.logits(x + best)), y)
         slope = (best.to(torch.float64) * start.gradient).sum(dim=(1, 2, 3))
         return (end - start.loss - slope).abs()

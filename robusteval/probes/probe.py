@@ -30,16 +30,28 @@ class Measurement(NamedTuple):
         frame: rows; numeric columns of the probe's own are metrics.
         facts: cost and flags.
         examples: a few images, by name, or nothing.
+        images: every changed image [n, c, h, w], where they are to be kept.
     """
 
     view: str
     frame: pd.DataFrame
     facts: Facts = Facts()
     examples: Mapping[str, Tensor] = {}
+    images: Tensor | None = None
 
 
 class Facets(NamedTuple):
-    """The columns of the record that say what a view is."""
+    """The columns of the record that say what a view is.
+
+    Attributes:
+        kind: of view.
+        component: what changed the images.
+        severity: of a corruption.
+        eps: radius of an attack, the largest where there are several.
+        norm: of an attack.
+        grade: of an attack (TRUST R14).
+        radii: all of an attack's, rising; the record has a row of accuracy for each.
+    """
 
     kind: str
     component: str
@@ -47,6 +59,7 @@ class Facets(NamedTuple):
     eps: float | None = None
     norm: str | None = None
     grade: str | None = None
+    radii: tuple[float, ...] = ()
 
 
 @dataclass
@@ -74,6 +87,7 @@ class Subject:
         data: digest of the subset and number of the shard, which name the batch.
         passes: sizes of passes.
         keep_logits: whether logits of many classes are stored.
+        keep_images: whether attacked images are to be kept.
         shared: keeps a changed batch for the next model.
     """
 
@@ -83,6 +97,7 @@ class Subject:
     data: tuple[str, int]
     passes: Passes
     keep_logits: bool = False
+    keep_images: bool = False
     shared: Shared = field(default_factory=Shared)
 
     @property
@@ -92,7 +107,7 @@ class Subject:
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits of the original model [n, k], finite."""
-        return finite(predict(self.model, x, *self.passes))
+        return finite(predict(self.model, x, self.passes.batch_size, self.passes.fixed))
 
     def frame(self, logits: Tensor) -> pd.DataFrame:
         """The sample rows of logits for this batch."""

@@ -1,12 +1,15 @@
 """The table of a report: one row per model, clean beside robust accuracy, error bars and grades in sight."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from robusteval.attacks.flags import FLAGS
+from robusteval.core.spec import Spec
 from robusteval.results import files
 
 MOST_CORRUPTIONS = 6
@@ -36,7 +39,10 @@ def table(metrics: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame(index=pd.Index(models, name="model"))
     accuracy = _chosen(metrics, "accuracy", ["clean", "attack", "corruption"])
     for view, rows in _by_view(accuracy[accuracy["kind"].ne("corruption")]):
-        shown[_graded(view, rows)] = _column(rows, models, percent)
+        for name, point in _points(view, rows):
+            shown[_graded(name, point)] = _column(point, models, percent)
+    for view, rows in _by_view(metrics[metrics["metric"].eq("median-distance")]):
+        shown[f"median distance, {_without_eps(view)}"] = _column(rows, models, "{:.4f}".format)
     corrupted = _by_view(accuracy[accuracy["kind"].eq("corruption")])
     if len(corrupted) <= MOST_CORRUPTIONS:
         for view, rows in corrupted:
@@ -66,6 +72,11 @@ def notes(metrics: pd.DataFrame) -> list[str]:
         )
     elif views["kind"].eq("attack").any():
         lines.append("Clean accuracy was not measured: robust accuracy means little without it; add the view clean.")
+    if metrics["metric"].eq("median-distance").any():
+        lines.append(
+            "Median distance: the radius, in the attack's norm, at which half of the samples are broken, wrong ones "
+            "included; inf where fewer are; of a curve one of its radii."
+        )
     if views["kind"].eq("linearity").any():
         lines.append("gamma: local linearity error of the loss, in nats.")
     if views["kind"].eq("corruption").any():
@@ -80,7 +91,7 @@ def notes(metrics: pd.DataFrame) -> list[str]:
     flagged = metrics[metrics["flags"].notna()].drop_duplicates(["model", "view"])
     lines += [f"! {row.model}, {row.view}: {UNRELIABLE} ({row.flags})." for row in flagged.itertuples()]
     names = dict.fromkeys(name for text in flagged["flags"] for name in str(text).split(", "))
-    lines += [f"{name}: {FLAGS[name]}" for name in names if name in FLAGS]
+    lines += [f"{name}: {FLAGS[name].says}" for name in names if name in FLAGS]
     failed = metrics[metrics["error"].notna()]
     lines += [f"failed: {row.model}, {row.view}: {row.error}" for row in failed.itertuples()]
     return [" ".join(line.split()) for line in lines]
@@ -127,6 +138,20 @@ def _by_view(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(str(view), part) for view, part in rows.groupby("view", sort=False)]
 
 
+def _points(view: str, rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of each radius of a curve with its name; any other view as it is."""
+    radii = rows["eps_text"].dropna()
+    if radii.nunique() < 2:
+        return [(view, rows)]
+    failed = rows["error"].notna()
+    return [(f"{_without_eps(view)} at {eps}", rows[rows["eps_text"].eq(eps) | failed]) for eps in dict.fromkeys(radii)]
+
+
+def _without_eps(view: str) -> str:
+    parsed = Spec.parse(view)
+    return str(replace(parsed, arguments=tuple((key, value) for key, value in parsed.arguments if key != "eps")))
+
+
 def _graded(view: str, rows: pd.DataFrame) -> str:
     """The view with the grade of its attack; a number with a flag has grade C, which its mark says."""
     grades = [grade for grade in dict.fromkeys(rows["grade"].dropna()) if grade != "C"]
@@ -145,6 +170,8 @@ def _text(row: "pd.Series[Any] | None", shape: Callable[[float], str]) -> str:
     if not pd.isna(row["error"]):
         return "failed"
     value, low, high = (float(str(row[name])) for name in ("value", "low", "high"))
+    if not math.isfinite(value):
+        return shape(value)
     mark = "" if pd.isna(row["flags"]) else " !"
     return f"{shape(value)} ±{shape(max(value - low, high - value))}{mark}"
 

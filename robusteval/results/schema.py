@@ -76,7 +76,7 @@ def is_classified(frame: pd.DataFrame) -> bool:
 
 def own_columns(frame: pd.DataFrame) -> list[str]:
     """The numeric columns that a probe or an attack added, each of which is a metric."""
-    known = {"sample", "label", "logits", *PREDICTION_COLUMNS}
+    known = {"sample", "label", "logits", "distance", *PREDICTION_COLUMNS}
     return [name for name in frame.columns if name not in known and pd.api.types.is_numeric_dtype(frame[name])]
 
 

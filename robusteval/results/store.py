@@ -4,17 +4,24 @@ import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import safetensors.torch
+import torch
+from PIL import Image
 from torch import Tensor
 
 from robusteval.core.errors import RecordError
 from robusteval.results import files
 from robusteval.results.schema import FORMAT, METRIC_COLUMNS
+
+ImageFiles = Literal["npz", "png"]
+"""How all images of a cell are kept: float arrays shard by shard, or one 8-bit picture per sample."""
 
 ID_LENGTH = 16
 """Hex digits of a cell's key in file names."""
@@ -27,18 +34,22 @@ class Facts:
     Attributes:
         forwards: images passed forward.
         backwards: images passed backward.
-        flags: reasons not to believe the number (TRUST R15).
+        signs: how many samples show each sign that the number is not to be believed, of how many (TRUST R15).
+        notes: what else a reader of the number should know.
         by: what computed it: versions, and rows of a pass.
     """
 
     forwards: int = 0
     backwards: int = 0
-    flags: tuple[str, ...] = ()
+    signs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     by: tuple[str, ...] = ()
 
     def __add__(self, other: "Facts") -> "Facts":
-        flags, by = (tuple(sorted({*mine, *yours})) for mine, yours in ((self.flags, other.flags), (self.by, other.by)))
-        return Facts(self.forwards + other.forwards, self.backwards + other.backwards, flags, by)
+        notes, by = (tuple(sorted({*mine, *yours})) for mine, yours in ((self.notes, other.notes), (self.by, other.by)))
+        names = sorted({*self.signs, *other.signs})
+        signs = {name: _added(self.signs.get(name, (0, 0)), other.signs.get(name, (0, 0))) for name in names}
+        return Facts(self.forwards + other.forwards, self.backwards + other.backwards, signs, notes, by)
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,18 @@ class Store:
         payload = safetensors.torch.save({name: tensor.contiguous().cpu() for name, tensor in examples.items()})
         files.write(self.folder / "examples" / f"{cell[:ID_LENGTH]}.safetensors", lambda file: file.write(payload))
 
+    def write_images(self, cell: str, shard: int, kind: ImageFiles, images: Tensor, ids: Tensor) -> None:
+        """Store all images [n, c, h, w] of a shard: as they are in one file, or each rounded to 8 bits in its own."""
+        folder = self.folder / "adversarial" / cell[:ID_LENGTH]
+        if kind == "npz":
+            save = partial(np.savez, images=images.cpu().numpy(), samples=ids.cpu().numpy())
+            files.write(folder / f"{shard:06d}.npz", save)
+            return
+        for image, sample in zip(images.mul(255).round().to(torch.uint8).cpu(), ids.tolist(), strict=True):
+            pixels = image[0] if len(image) == 1 else image.permute(1, 2, 0)
+            picture = Image.fromarray(pixels.contiguous().numpy())
+            files.write(folder / f"{sample:06d}.png", partial(picture.save, format="png"))
+
     def write_table(self, name: str, frame: pd.DataFrame, csv: bool = False) -> None:
         """Write one of the record's own tables, as CSV too where asked."""
         files.write_frame(self.folder / f"{name}.parquet", frame)
@@ -147,4 +170,9 @@ def _as_json(facts: Facts) -> dict[str, Any]:
 
 
 def _from_json(facts: Mapping[str, Any]) -> Facts:
-    return Facts(facts["forwards"], facts["backwards"], tuple(facts["flags"]), tuple(facts["by"]))
+    signs = {name: (int(count), int(of)) for name, (count, of) in facts.get("signs", {}).items()}
+    return Facts(facts["forwards"], facts["backwards"], signs, tuple(facts.get("notes", ())), tuple(facts["by"]))
+
+
+def _added(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
+    return first[0] + second[0], first[1] + second[1]

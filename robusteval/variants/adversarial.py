@@ -48,7 +48,7 @@ class Ascent(Pgd):
     step: float = 2 / 255
 
 
-def adversarial(attack: Ascent, model: nn.Module, batch: Batch, rng: Stream) -> Tensor:
+def adversarial(attack: Ascent, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> Tensor:
     """The strongest points that the attack finds, [n, c, h, w].
 
     The search runs in eval mode on a copy of the model, its evaluation form: nothing of the model in training moves,
@@ -58,4 +58,4 @@ def adversarial(attack: Ascent, model: nn.Module, batch: Batch, rng: Stream) -> 
         form = evaluation_form(model, batch.x[:_EXAMPLES])
     # On a CPU fewer rows stay in cache; a GPU wants them all.
     passes = Passes() if batch.x.device.type == "cpu" else Passes(len(batch.ids))
-    return strongest(attack, form.model, batch, rng, passes)
+    return strongest(attack, form.model, batch, classes, rng, passes)

@@ -23,4 +23,4 @@ class PgdAt(AdversarialTraining):
     def loss(self, model: nn.Module, batch: Batch, classes: int, rng: Stream) -> Tensor:
         """The mean cross-entropy on the adversarial batch."""
         attack = Ascent(self.eps, steps=self.steps, step=self.step)
-        return functional.cross_entropy(model(adversarial(attack, model, batch, rng)), batch.y)
+        return functional.cross_entropy(model(adversarial(attack, model, batch, classes, rng)), batch.y)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robusteval.attacks.attack import State
+from robusteval.attacks.attack import Fresh, State
 from robusteval.attacks.oracle import Oracle
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
@@ -40,7 +40,7 @@ class Trades(AdversarialTraining):
         """Both terms, each a mean over the batch; batch normalisation sees clean and adversarial images apart."""
         attack = _Drift(self.eps, steps=self.steps, step=self.step)
         with torch.autocast(batch.x.device.type, enabled=False):  # or the small start drowns in rounding
-            moved = adversarial(attack, model, batch, rng)
+            moved = adversarial(attack, model, batch, classes, rng)
         clean = model(batch.x).float()
         drift = divergence(model(moved), clean.log_softmax(dim=1)).mean()
         return functional.cross_entropy(clean, batch.y) + self.beta * drift
@@ -57,16 +57,17 @@ class _Anchored(State):
 class _Drift(Ascent):
     """Ascent of the divergence from the clean predictions, from a start of 0.001 N(0, 1) beside the image."""
 
-    def start(self, model: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream, entry: int) -> State:
+    def start(self, model: Oracle, fresh: Fresh, rng: Stream) -> State:
         """Start beside the image: on it the divergence has no slope."""
-        beside = self.inside(x + _START * rng.normal(ids, x.shape[1:]), x)
+        x, _, ids, eps, _ = fresh
+        beside = self.inside(x + _START * rng.normal(ids, x.shape[1:]), x, eps)
         clean = model.logits(x).to(torch.float64).log_softmax(dim=1)
-        return _Anchored(**vars(State.at(beside, x, y, ids, entry)), clean=clean)
+        return _Anchored(**vars(State.at(beside, fresh)), clean=clean)
 
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """One step up the divergence, back into the ball."""
         answer = model.gradient(state.x, _clean(state), divergence)
-        moved = self.inside(state.x + self.step * self.ball.steepest(answer.gradient), state.x0)
+        moved = self.inside(state.x + self.lengths(state) * self.ball.steepest(answer.gradient), state.x0, state.eps)
         return self.observed(state, answer.logits, answer.loss).moved(moved)
 
     def close(self, model: Oracle, state: State) -> State:

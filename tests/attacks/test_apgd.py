@@ -53,8 +53,8 @@ class Watched(Apgd):
 
     at: torch.Tensor | None = None
 
-    def _scattered(self, x, ids, rng, entry):
-        return x if self.at is None else self.at[ids]
+    def _scattered(self, fresh, rng):
+        return fresh.x if self.at is None else self.at[fresh.ids]
 
 
 class Scripted(Oracle):
@@ -74,7 +74,7 @@ class Scripted(Oracle):
 def climbs(attack, losses, x=X):
     """The state before each step."""
     model, ids = Scripted(losses), torch.arange(len(losses))
-    state = attack.start(model, x[: len(losses)], torch.zeros_like(ids), ids, RANDOM, 0)
+    state = attack.start(model, attack.fresh(Batch(x[: len(losses)], torch.zeros_like(ids), ids)), RANDOM)
     states = [state]
     for _ in range(losses.shape[1]):
         states.append(attack.advance(model, states[-1], RANDOM))
@@ -148,11 +148,13 @@ def test_samples_at_different_iterations_share_a_batch():
     x, y, ids = labelled(model.model)
     alone = []
     for rows in (slice(0, 8), slice(8, 16)):
-        state = attack.start(model, x[rows], y[rows], ids[rows], RANDOM, 0)
+        state = attack.start(model, attack.fresh(Batch(x[rows], y[rows], ids[rows])), RANDOM)
         for _ in range(40):
             state = attack.advance(model, state, RANDOM)
         alone.append(state)
-    first, second = (attack.start(model, x[r], y[r], ids[r], RANDOM, 0) for r in (slice(0, 8), slice(8, 16)))
+    first, second = (
+        attack.start(model, attack.fresh(Batch(x[r], y[r], ids[r])), RANDOM) for r in (slice(0, 8), slice(8, 16))
+    )
     for _ in range(7):
         first = attack.advance(model, first, RANDOM)
     both = first.joined(second)
@@ -212,7 +214,8 @@ def test_every_iterate_is_that_of_torchattacks(norm, eps, theirs, loss):
     torch.manual_seed(0)
     other.attack_single_run(x, y)
     attack, model = Watched(eps, norm, loss=loss, steps=60, at=noting.points[0]), Oracle(noting.model)
-    state, off, plain = attack.start(model, x, y, ids, RANDOM, 0), [], torch.ones_like(ids, dtype=torch.bool)
+    state = attack.start(model, attack.fresh(Batch(x, y, ids)), RANDOM)
+    off, plain = [], torch.ones_like(ids, dtype=torch.bool)
     for expected in list(noting.points):
         off.append((state.x - expected).abs().flatten(1).amax(dim=1))
         # Where the label is the third the loss is constant, and its gradient rounding.
@@ -259,7 +262,7 @@ def test_trust_r18_the_robust_accuracy_of_a_linear_model_is_the_closed_form(clas
 def test_few_classes_have_their_losses_and_targets(classes, used, starts):
     attacks = [Apgd(0.1, loss=loss, restarts=2) for loss in ("ce", "dlr", "t")]
     assert {attack.loss: attack.loss_used(classes) for attack in attacks} == used
-    assert [attack.starts(classes) for attack in attacks] == [2, 2, starts]
+    assert [attack.entries(classes) for attack in attacks] == [2, 2, starts]
 
 
 @pytest.mark.parametrize(("classes", "targets", "starts"), [(2, 9, 1), (3, 9, 1), (4, 9, 3), (6, 9, 5), (6, 2, 2)])
@@ -294,7 +297,7 @@ def test_the_others_cost_a_pass_and_a_last_one():
 def test_a_start_is_at_the_edge_of_the_ball(norm):
     attack, model = Apgd(0.2, norm), Oracle(linear(5))
     x, y, ids = labelled(model.model)
-    first, second = (attack.start(model, x, y, ids, RANDOM, entry).x for entry in (0, 1))
+    first, second = (attack.start(model, attack.fresh(Batch(x, y, ids), entry), RANDOM).x for entry in (0, 1))
     torch.testing.assert_close(
         attack.ball.size((first - x).double()), torch.full((48,), 0.2).double(), rtol=1e-5, atol=0
     )

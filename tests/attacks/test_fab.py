@@ -91,7 +91,8 @@ def test_a_boundary_is_crossed_in_one_step_and_approached_to_a_percent_in_ten(no
 def test_the_targets_are_the_most_likely_wrong_classes_of_the_image(linear, batch):
     ranks = linear(batch.x).argsort(dim=1, descending=True)
     for entry in range(8):
-        state = Fab(0.1, restarts=2).start(Oracle(linear), *batch, RANDOM, entry)
+        attack = Fab(0.1, restarts=2)
+        state = attack.start(Oracle(linear), attack.fresh(batch, entry), RANDOM)
         assert torch.equal(state.aim[:, 0], batch.y)
         assert torch.equal(state.aim[:, 1], ranks[:, 1 + entry // 2])
 
@@ -109,7 +110,7 @@ def test_there_are_no_more_targets_than_wrong_classes(arguments, starts, linear,
 @pytest.mark.parametrize("norm", NORMS)
 def test_restarts_begin_half_the_radius_away(norm, linear, batch):
     attack, oracle = Fab(0.2, norm, restarts=3), Oracle(linear)
-    first, second, third = (attack.start(oracle, *batch, RANDOM, entry).x - batch.x for entry in range(3))
+    first, second, third = (attack.start(oracle, attack.fresh(batch, entry), RANDOM).x - batch.x for entry in range(3))
     assert not first.any()
     assert not torch.equal(second, third)
     torch.testing.assert_close(NORMS[norm].size(second), torch.full((120,), 0.1), rtol=1e-4, atol=0)
@@ -118,7 +119,7 @@ def test_restarts_begin_half_the_radius_away(norm, linear, batch):
 @pytest.mark.parametrize("norm", NORMS)
 def test_what_is_broken_outside_the_ball_is_not_kept(norm, linear, batch):
     attack, oracle = Fab(0.9 * float(distances(linear, batch, norm).min()), norm), Oracle(linear)
-    state = attack.start(oracle, *batch, RANDOM, 0)
+    state = attack.start(oracle, attack.fresh(batch), RANDOM)
     crossed = torch.zeros(120, dtype=torch.bool)
     for _ in range(5):
         state = attack.advance(oracle, state, RANDOM)

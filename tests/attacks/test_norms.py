@@ -17,6 +17,10 @@ GRADIENTS = RANDOM.stream("gradient").normal(IDS, SHAPE)
 EPS = 0.3
 
 
+def radius(value, count=64):
+    return torch.full((count,), value, dtype=torch.float64)
+
+
 @pytest.fixture(params=NORMS)
 def norm(request):
     return NORMS[request.param]
@@ -24,18 +28,18 @@ def norm(request):
 
 @pytest.mark.parametrize("scale", [1e-3, 0.1, 10.0])
 def test_a_projection_is_in_the_ball_and_idempotent(norm, scale):
-    once = norm.project(scale * GRADIENTS, EPS)
+    once = norm.project(scale * GRADIENTS, radius(EPS))
     assert (norm.size(once.double()) <= norm.slack(EPS)).all()
-    torch.testing.assert_close(norm.project(once, EPS), once, rtol=1e-6, atol=0)
+    torch.testing.assert_close(norm.project(once, radius(EPS)), once, rtol=1e-6, atol=0)
 
 
 def test_what_is_inside_stays_to_the_bit(norm):
     inside = 0.99 * EPS * norm.draw(RANDOM, IDS, SHAPE, FIRST)
-    assert torch.equal(norm.project(inside, EPS), inside)
+    assert torch.equal(norm.project(inside, radius(EPS)), inside)
 
 
 def test_a_projection_is_nearer_than_any_other_point_of_the_ball(norm):
-    projected = norm.project(GRADIENTS, EPS)
+    projected = norm.project(GRADIENTS, radius(EPS))
     nearest = (GRADIENTS - projected).flatten(1).norm(dim=1)
     for draw in range(50):
         # Also points near the projection itself, where a wrong one would be beaten.
@@ -60,7 +64,7 @@ def test_the_scale_of_a_gradient_does_not_change_its_direction(norm, scale):
 def test_a_gradient_of_zero_moves_nothing(norm):
     zero = torch.zeros_like(GRADIENTS)
     assert torch.equal(norm.steepest(zero), zero)
-    assert torch.equal(norm.project(zero, 0.0), zero)
+    assert torch.equal(norm.project(zero, radius(0.0)), zero)
 
 
 def test_draws_fill_the_ball_evenly():
@@ -80,8 +84,8 @@ def test_the_l1_projection_is_that_of_a_solver(eps):
     """Against the minimum over the one multiplier, found by bisection."""
     x0 = (RANDOM.stream("box").uniform(IDS, SHAPE) * 1.2 - 0.1).clamp(0, 1)
     for cap, found in (
-        (None, NORMS["l1"].project(GRADIENTS, eps)),
-        (torch.where(GRADIENTS > 0, 1 - x0, x0), l1_project_in_box(GRADIENTS, x0, eps)),
+        (None, NORMS["l1"].project(GRADIENTS, radius(eps))),
+        (torch.where(GRADIENTS > 0, 1 - x0, x0), l1_project_in_box(GRADIENTS, x0, radius(eps))),
     ):
         for row in range(0, 64, 7):
             size = GRADIENTS[row].abs().double().numpy()
@@ -97,7 +101,7 @@ def test_the_l1_projection_is_that_of_a_solver(eps):
 
 def test_the_l1_projection_in_the_box_is_nearer_than_any_other_point():
     x0 = RANDOM.stream("box").uniform(IDS, SHAPE)
-    projected = l1_project_in_box(GRADIENTS, x0, 2.0)
+    projected = l1_project_in_box(GRADIENTS, x0, radius(2.0))
     assert (NORMS["l1"].size(projected.double()) <= NORMS["l1"].slack(2.0)).all()
     assert -1e-6 < (x0 + projected).min() <= (x0 + projected).max() < 1 + 1e-6
     nearest = (GRADIENTS - projected).flatten(1).norm(dim=1)
@@ -134,10 +138,10 @@ def test_trust_r3_float32_images_stay_in_the_ball(name, shape, eps):
     """Adding to an image rounds: at a small radius that alone could leave the ball."""
     ids, attack = torch.arange(256), Pgd(eps, name)
     x0 = (RANDOM.stream("images").uniform(ids, shape) * 1.2 - 0.1).clamp(0, 1)
-    x = attack.inside(x0 + 10 * eps * RANDOM.normal(ids, shape), x0)
+    x = attack.inside(x0 + 10 * eps * RANDOM.normal(ids, shape), x0, radius(eps, 256))
     assert (attack.ball.size(x.double() - x0.double()) <= attack.ball.slack(eps)).all()
     assert 0 <= x.min() <= x.max() <= 1
-    assert torch.equal(attack.inside(x0, x0), x0)
+    assert torch.equal(attack.inside(x0, x0, radius(eps, 256)), x0)
     if eps > 1e-3:
         reached = attack.ball.size(x.double() - x0.double()).max()
         assert math.isclose(reached, eps, rel_tol=1e-3 if name == "linf" else 0.3)

@@ -48,7 +48,7 @@ def test_a_step_in_l1_passes_over_what_is_at_the_end_of_the_box():
 
     labels = torch.zeros(2, dtype=torch.int64)
     attack = Pgd(1.0, "l1", step=0.2, random_start=False)
-    state = attack.start(Oracle(Two()), x, labels, labels, RANDOM, 0)
+    state = attack.start(Oracle(Two()), attack.fresh(Batch(x, labels, labels)), RANDOM)
     moved = (attack.advance(Oracle(Two()), state, RANDOM).x - x)[:, 0, 0, :6]
     torch.testing.assert_close(moved[0], torch.tensor([0.1, -0.1, 0, 0, 0, 0]))
     torch.testing.assert_close(moved[1], torch.tensor([0, 0, 0.1, -0.1, 0, 0]))

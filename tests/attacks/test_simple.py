@@ -41,7 +41,7 @@ def batch(model):
 def points(attack, model, batch, steps):
     """Where the rows are after so many steps."""
     oracle = Oracle(model)
-    state = attack.start(oracle, batch.x, batch.y, batch.ids, RANDOM, 0)
+    state = attack.start(oracle, attack.fresh(batch), RANDOM)
     for _ in range(steps):
         state = attack.advance(oracle, state, RANDOM)
     return state.x

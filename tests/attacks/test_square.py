@@ -40,7 +40,7 @@ def batch(model):
 def states(attack, model, batch, count):
     """The rows at their start, and after each of so many queries."""
     oracle = Oracle(model)
-    state = attack.start(oracle, batch.x, batch.y, batch.ids, RANDOM, 0)
+    state = attack.start(oracle, attack.fresh(batch), RANDOM)
     yield state
     for _ in range(count):
         state = attack.advance(oracle, state, RANDOM)

@@ -224,7 +224,7 @@ def test_trust_r8_what_is_wrong_from_the_start_is_broken_and_never_attacked(spec
     assert (result.steps_to_break[wrong] == 0).all()
     assert torch.equal(result.inputs[wrong], batch.x[wrong])
     assert result.steps_to_break[~result.broken].isnan().all()
-    longest = sum(search.budget * search.entries for search in ATTACKS.parse(spec).searches)
+    longest = sum(search.budget * search.entries(4) for search in ATTACKS.parse(spec).searches)
     assert (result.steps_to_break[result.broken] <= longest).all()
     alone = robusteval.attack(model, batch.x[wrong], batch.y[wrong], spec)
     assert (alone.forwards, alone.backwards) == (13, 0)
@@ -298,7 +298,10 @@ def test_a_model_that_cuts_the_gradient_is_attacked_all_the_same(spec, batch):
         ("", SpecError, "needs eps, as in {name}(eps=...)"),
         ("eps=8", InputError, "eps=8.0: must be at most 1 for linf: images are in [0, 1], so write eps=8/255"),
         ("eps=-0.1", InputError, "eps=-0.1: must be at least 0 and finite"),
-        ("eps='8/255'", SpecError, "eps must be float, not '8/255'"),
+        ("eps='8/255'", SpecError, "eps must be float or a list of float, not '8/255'"),
+        ("eps=[]", InputError, "eps=(): must be a number or a list of them"),
+        ("eps=[2/255, 1/255]", InputError, "eps=(2/255, 1/255): must rise from each to the next"),
+        ("eps=[0.1, 8]", InputError, "eps=8.0: must be at most 1 for linf"),
         ("eps=8/255, norm='l7'", SpecError, "norm must be 'linf' or 'l2' or 'l1', not 'l7'"),
         ("eps=8/255, epss=1", SpecError, "no parameter 'epss'; did you mean 'eps'"),
     ],

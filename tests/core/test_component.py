@@ -95,8 +95,8 @@ def test_a_spec_and_its_component_are_one(text, component, canonical):
             "wood must be 'oak' or 'pine' or None, not 'ash'",
         ),
         ("saw(teeth=1, label=1.5)", "spec 'saw(teeth=1, label=1.5)': label must be str or int, not 1.5"),
-        ("saw(teeth=1, sizes=1)", "spec 'saw(teeth=1, sizes=1)': sizes must be tuple[float, ...], not 1"),
-        ("saw(teeth=1, sizes=(1, 'a'))", "sizes must be tuple[float, ...], not (1, 'a')"),
+        ("saw(teeth=1, sizes=1)", "spec 'saw(teeth=1, sizes=1)': sizes must be a list of float, not 1"),
+        ("saw(teeth=1, sizes=(1, 'a'))", "sizes must be a list of float, not (1, 'a')"),
     ],
 )
 def test_what_does_not_fit_is_answered_with_what_would(text, said):

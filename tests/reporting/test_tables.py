@@ -1,3 +1,4 @@
+import math
 import re
 from typing import Any
 
@@ -53,11 +54,30 @@ def test_many_corruptions_are_shown_as_their_mean(corruptions: int, columns: int
         assert shown.loc["a", names[-1]] == mean
 
 
+def test_a_curve_has_a_column_for_each_radius_and_the_median_its_own() -> None:
+    view = "pgd(eps=(1/255, 2/255), steps=5)"
+    common = {"view": view, "kind": "attack", "grade": "quick"}
+    points = [
+        row(model, metric="accuracy", value=value, eps_text=eps, **common)
+        for model in ("a", "b")
+        for eps, value in (("1/255", 0.7), ("2/255", 0.6))
+    ]
+    medians = [row("a", metric="median-distance", value=0.0125, low=0.012, high=0.0135, **common)]
+    medians += [row("b", metric="median-distance", value=math.inf, low=0.1, high=math.inf, **common)]
+    found = frame(*points, *medians)
+    shown = tables.table(found)
+    names = ["pgd(steps=5) at 1/255, quick", "pgd(steps=5) at 2/255, quick", "median distance, pgd(steps=5)"]
+    assert list(shown.columns) == names
+    assert shown.loc["a"].tolist() == ["70.0 ±21.5", "60.0 ±31.5", "0.0125 ±0.0010"]
+    assert shown.loc["b"].iloc[2] == "inf"
+    assert any("Median distance: the radius" in line for line in tables.notes(found))
+
+
 def test_a_flag_marks_the_number_and_is_explained() -> None:
     found = frame(*measured("a", flags="zero-gradients", grade="C"), *measured("b"))
     assert tables.table(found).loc["a", f"{ATTACK}, quick"] == "40.0 ±3.0 !"
     assert f"! a, {ATTACK}: upper bound, potentially unreliable (zero-gradients)." in tables.notes(found)
-    assert f"zero-gradients: {FLAGS['zero-gradients']}" in tables.notes(found)
+    assert f"zero-gradients: {FLAGS['zero-gradients'].says}" in tables.notes(found)
 
 
 @pytest.mark.parametrize(("grade", "said"), [("A", ", grade A"), ("B", ", grade B"), ("quick", ", quick"), ("C", "")])

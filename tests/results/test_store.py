@@ -28,14 +28,14 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_shards_join_in_order_with_their_facts(store: Store) -> None:
-    store.write_shard(KEY, 1, rows(2, 3), Facts(20, 2, ("b",)))
+    store.write_shard(KEY, 1, rows(2, 3), Facts(20, 2, {"b": (1, 4), "a": (2, 2)}, ("later", "note")))
     assert not store.has_shard(KEY, 0)
-    store.write_shard(KEY, 0, rows(3), Facts(10, 1, ("b", "a")))
+    store.write_shard(KEY, 0, rows(3), Facts(10, 1, {"b": (3, 8)}, ("note",)))
     assert not store.has(KEY)
     store.finish(KEY, 2)
     frame, facts = store.read(KEY)
     assert frame["sample"].tolist() == [0, 1, 2, 3, 4]
-    assert facts == Facts(30, 3, ("a", "b"))
+    assert facts == Facts(30, 3, {"a": (2, 2), "b": (4, 12)}, ("later", "note"))
     assert sorted(path.name for path in store.folder.iterdir()) == ["run.json", "samples"]
     assert [path.name for path in (store.folder / "samples").iterdir()] == [f"{KEY[:16]}.parquet"]
     store.finish(KEY, 2)  # again is harmless

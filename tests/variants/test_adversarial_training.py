@@ -100,7 +100,7 @@ def test_adversarial_images_are_in_the_ball_and_the_box(spec, small):
 def test_more_steps_find_no_less(small):
     losses = []
     for steps in (1, 3, 10):
-        found = adversarial(Ascent(EPS, steps=steps, step=2 / 255), small, BATCH, RNG)
+        found = adversarial(Ascent(EPS, steps=steps, step=2 / 255), small, BATCH, 3, RNG)
         losses.append(functional.cross_entropy(small.eval()(found), BATCH.y).item())
     assert losses == sorted(losses)
 
@@ -196,7 +196,7 @@ def test_the_search_of_trades_stays_in_full_precision(monkeypatch, small):
     """Its small start and small gradients would drown in the rounding of bfloat16."""
     seen = []
 
-    def watched(attack, model, batch, rng):
+    def watched(attack, model, batch, classes, rng):
         seen.append(torch.is_autocast_enabled("cpu"))
         return batch.x
 
