@@ -12,7 +12,6 @@ from torch import Tensor
 from robusteval.core.rng import Stream
 from robusteval.corruptions.corruption import Category, Corruption, Families
 from robusteval.corruptions.hsv import Hsv
-from robusteval.corruptions.nearest_level import nearest_level
 
 
 @dataclass(frozen=True)
@@ -32,5 +31,4 @@ class Brightness(Corruption):
         """Raise the value."""
         (added,) = self.constants(x, severity)
         colours = Hsv.of(x)
-        brighter = replace(colours, value=(colours.value + added).clamp(0, 1)).to_rgb()
-        return nearest_level(brighter) if self.family == "mnist-c" else brighter
+        return replace(colours, value=(colours.value + added).clamp(0, 1)).to_rgb()

@@ -35,7 +35,7 @@ class DefocusBlur(Corruption):
     def corrupt(self, x: Tensor, severity: int, ids: Tensor, rng: Stream) -> Tensor:
         """Average over the disk."""
         radius, edge = self.constants(x, severity)
-        return kernels.convolve((x * 255).round_(), _disk(radius, edge)).div_(255)
+        return kernels.convolve(x.mul(255).round_(), _disk(radius, edge)).div_(255)
 
 
 def _disk(radius: float, edge: float) -> Tensor:

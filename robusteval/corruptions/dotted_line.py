@@ -11,7 +11,6 @@ from torch import Tensor
 
 from robusteval.core.rng import Stream
 from robusteval.corruptions.corruption import Category, Corruption, Families
-from robusteval.corruptions.nearest_level import nearest_level
 from robusteval.corruptions.strokes import stroke
 
 
@@ -34,4 +33,4 @@ class DottedLine(Corruption):
         left = torch.zeros_like(row[:, 0])
         line = stroke((left, row[:, 0]), (left + (width - 1), row[:, 1]), (height, width), reach)
         seen = torch.arange(width, device=x.device).div(dot, rounding_mode="floor") % 2 == 1
-        return nearest_level(x + (line * seen)[:, None])
+        return x + (line * seen)[:, None]

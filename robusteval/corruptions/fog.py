@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from robusteval.core.rng import Stream
 from robusteval.corruptions.corruption import Category, Corruption, Families
-from robusteval.corruptions.nearest_level import nearest_level
 from robusteval.corruptions.plasma import plasma_fractal
 
 _SIDES: Mapping[str, int] = MappingProxyType({"cifar": 32, "tiny-imagenet": 64, "imagenet": 1, "mnist-c": 256})
+
+_POINTS: Mapping[str, int] = MappingProxyType({"cpu": 1 << 20, "cuda": 1 << 26})
+"""How many points of maps are drawn at a time, for the caches or the memory."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Fog(Corruption):
         height, width = x.shape[-2:]
         longer = max(height, width)
         side = max(_SIDES[self.family_of(longer)], 1 << (longer - 1).bit_length())
-        haze = plasma_fractal(ids, side, decay, rng)[:, None, :height, :width]
+        parts = torch.split(ids, max(1, _POINTS.get(x.device.type, 1 << 20) // side**2))
+        haze = [plasma_fractal(part, side, decay, rng)[:, None, :height, :width].clone() for part in parts]
         largest = x.amax(dim=(1, 2, 3), keepdim=True)
-        foggy = (x + strength * haze).mul_(largest).div_(largest + strength)
-        return nearest_level(foggy) if self.family == "mnist-c" else foggy
+        return (x + strength * torch.cat(haze)).mul_(largest).div_(largest + strength)

@@ -15,7 +15,6 @@ from robusteval.core.rng import Stream
 from robusteval.corruptions import kernels
 from robusteval.corruptions.corruption import Category, Corruption, Families
 from robusteval.corruptions.glass_swaps import swapped_behind_glass
-from robusteval.corruptions.nearest_level import nearest_level
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,16 @@ class GlassBlur(Corruption):
         """Blur, copy from near by, blur."""
         sigma, largest, rounds = self.constants(x, severity)
         if self.family == "mnist-c":
-            return nearest_level(swapped_behind_glass(x, sigma, int(rounds), ids, rng))
-        levels = kernels.gaussian_blur((x * 255).round_(), sigma).floor_().flatten(2)
-        for shift in _shifts(x, int(largest), int(rounds), ids, rng):
-            sources = _sources(shift, int(largest), *x.shape[-2:])
-            levels = levels.gather(2, sources[:, None].expand_as(levels))
-        return kernels.gaussian_blur(levels.reshape(x.shape), sigma).div_(255)
+            return swapped_behind_glass(x, sigma, int(rounds), ids, rng)
+        height, width = x.shape[-2:]
+        levels = kernels.gaussian_blur(x.mul(255).round_(), sigma).floor_()
+        first, *others = (
+            _sources(shift, int(largest), height, width) for shift in _shifts(x, int(largest), int(rounds), ids, rng)
+        )
+        for sources in others:
+            first = first.gather(1, sources)
+        levels = levels.flatten(2).gather(2, first[:, None].expand(-1, 3, -1)).view(x.shape)
+        return kernels.gaussian_blur(levels, sigma).div_(255)
 
 
 def _shifts(x: Tensor, largest: int, rounds: int, ids: Tensor, rng: Stream) -> list[Tensor]:
@@ -68,17 +71,19 @@ def _sources(shifts: Tensor, largest: int, height: int, width: int) -> Tensor:
     """The place [n, h * w] whose colour each place has once all have copied their partner's, last place first.
 
     A partner that comes later in the image has copied already, so its source is the place's source too; chains of
-    such partners are followed at doubling length.
+    such partners are followed at doubling length. A place plus the number of places stands for the end of a chain.
     """
-    places = torch.arange(height * width, device=shifts.device)
+    count = height * width
+    places = torch.arange(count, device=shifts.device)
     inner = _inner(places // width, largest, height) & _inner(places % width, largest, width)
-    partners = torch.where(inner, places + shifts, places)
-    copied = inner.expand_as(partners).gather(1, partners) & (partners > places)
-    while copied.any():
-        further = copied.gather(1, partners)
-        partners = torch.where(copied, partners.gather(1, partners), partners)
-        copied &= further
-    return partners
+    chains = torch.empty(len(shifts), 2 * count, dtype=torch.int64, device=shifts.device)
+    partners, chains[:, count:] = chains[:, :count], places + count
+    torch.add(shifts * inner, places, out=partners)
+    ends = (partners <= places) | ~inner.index_select(0, partners.flatten()).view_as(partners)
+    partners.add_(ends, alpha=count)
+    while not torch.equal(further := chains.gather(1, partners), partners):
+        partners.copy_(further)
+    return partners - count
 
 
 def _inner(place: Tensor, largest: int, size: int) -> Tensor:

@@ -4,18 +4,14 @@ Constants of make_cifar_c.py and make_tinyimagenet_c.py of github.com/hendrycks/
 imagecorruptions-imaug 1.1.5, which are ImageNet-C's.
 """
 
-import io
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 from robusteval.core.rng import Stream
+from robusteval.corruptions import jpeg_codec
 from robusteval.corruptions.corruption import Category, Corruption, Families
 
 
@@ -23,7 +19,7 @@ from robusteval.corruptions.corruption import Category, Corruption, Families
 class JpegCompression(Corruption):
     """The image stored as JPEG and read again; the constant is the quality, from 1 to 95.
 
-    Through Pillow, image by image, as in the originals: the levels are those of the installed version's codec.
+    The levels are those of Pillow's codec, which the originals call, byte by byte, at its default settings.
     """
 
     name: ClassVar[str] = "jpeg-compression"
@@ -37,16 +33,4 @@ class JpegCompression(Corruption):
     def corrupt(self, x: Tensor, severity: int, ids: Tensor, rng: Stream) -> Tensor:
         """Store and read."""
         (quality,) = self.constants(x, severity)
-        images = (x * 255).round_().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        stored = bytearray().join(_stored(image, int(quality)) for image in images)
-        levels = torch.frombuffer(stored, dtype=torch.uint8).reshape(images.shape).permute(0, 3, 1, 2).to(x.device)
-        return levels.to(x.dtype).div_(255)
-
-
-def _stored(image: npt.NDArray[np.uint8], quality: int) -> bytes:
-    """The levels of an image [h, w, 3] once it is read again."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    file.seek(0)
-    # Not Image.open, which takes as long to look for the format as to decode a small image.
-    return JpegImageFile(file).tobytes()
+        return jpeg_codec.stored(x.to(torch.float32).mul_(255).round_(), int(quality)).div_(255)

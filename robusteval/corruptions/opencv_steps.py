@@ -98,6 +98,21 @@ def box_sum(image: Tensor) -> Tensor:
     return rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
 
 
+def correlated(image: Tensor, kernel: tuple[tuple[int, int, int], ...]) -> Tensor:
+    """The sums over 3 x 3 pixels of their products with a kernel's weights."""
+    padded = bordered(image)
+    height, width = padded.shape[1:]
+    # All lines of all images in one, whose last pixels, that reach into the next line, are left out in the end.
+    line = padded.flatten()
+    pieces = line.unfold(0, line.numel() - 2 * width - 2, 1)
+    total = torch.zeros_like(pieces[0])
+    for down, weights in enumerate(kernel):
+        for right, weight in enumerate(weights):
+            if weight:
+                total.add_(pieces[down * width + right], alpha=weight)
+    return total.as_strided(image.shape, (height * width, width, 1))
+
+
 def bordered(image: Tensor, mirrored: bool = True) -> Tensor:
     """An image with one more pixel on every side."""
     for dim in (1, 2):

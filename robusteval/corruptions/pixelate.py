@@ -5,6 +5,7 @@ imagecorruptions-imaug 1.1.5, which are ImageNet-C's.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -40,28 +41,37 @@ class Pixelate(Corruption):
         """Make smaller and larger."""
         (share,) = self.constants(x, severity)
         height, width = x.shape[-2:]
-        smaller = _box((x * 255).round_(), int(height * share), int(width * share))
+        smaller = _box(x.to(torch.float32).mul_(255).round_(), int(height * share), int(width * share))
         if self.family_of(max(height, width)) != "imagenet":
             return _box(smaller, height, width).div_(255)
         rows, columns = (_nearest(*sizes) for sizes in zip(smaller.shape[-2:], (height, width), strict=True))
-        return (smaller / 255).index_select(3, columns.to(x.device)).index_select(2, rows.to(x.device))
+        # The columns as a product, which is faster than a selection and, of one level each, exact.
+        taken = torch.eye(smaller.shape[-1]).index_select(1, columns).to(x.device)
+        return (smaller.index_select(2, rows.to(x.device)) @ taken).div_(255)
 
 
 def _box(levels: Tensor, height: int, width: int) -> Tensor:
-    """Resize levels [n, c, h, w] to [n, c, height, width]."""
+    """Resize levels [n, c, h, w] float32 to [n, c, height, width]; the sums, of few levels, are exact."""
     if width != levels.shape[-1]:
-        levels = _rounded(levels @ _means(levels.shape[-1], width).T.to(levels.device))
+        inside, weights = (part.to(levels.device) for part in _boxes(levels.shape[-1], width))
+        levels = _weighted(levels @ inside.T, weights)
     if height != levels.shape[-2]:
-        levels = _rounded(_means(levels.shape[-2], height).to(levels.device) @ levels)
+        inside, weights = (part.to(levels.device) for part in _boxes(levels.shape[-2], height))
+        levels = _weighted(inside @ levels, weights[:, None])
     return levels
 
 
-def _rounded(sums: Tensor) -> Tensor:
-    return sums.mul_(2.0**-WEIGHT_BITS).add_(0.5).floor_()
+def _weighted(sums: Tensor, weights: Tensor) -> Tensor:
+    half = 1 << (WEIGHT_BITS - 1)
+    return sums.to(torch.int32).mul_(weights).add_(half).bitwise_right_shift_(WEIGHT_BITS).to(torch.float32)
 
 
-def _means(source: int, target: int) -> Tensor:
-    """The weights [target, source] of each target pixel in units of 2^-22, whole numbers in float64."""
+@lru_cache(maxsize=64)
+def _boxes(source: int, target: int) -> tuple[Tensor, Tensor]:
+    """Whether each source pixel is in the box of each target pixel, [target, source], and a box's weight [target].
+
+    The weights, one over the number of pixels, are whole multiples of 2^-22.
+    """
     scale = source / target
     width = max(scale, 1.0)
     middles = (torch.arange(target, dtype=torch.float64)[:, None] + 0.5) * scale
@@ -69,7 +79,7 @@ def _means(source: int, target: int) -> Tensor:
     first, last = ((middles + side * width / 2 + 0.5).floor() for side in (-1, 1))
     away = (places - middles + 0.5) * (1 / width)
     inside = (places >= first) & (places < last) & (away > -0.5) & (away <= 0.5)
-    return inside.div(inside.sum(dim=1, keepdim=True)).mul(2**WEIGHT_BITS).round().to(torch.float64)
+    return inside.to(torch.float32), (2**WEIGHT_BITS / inside.sum(dim=1)).round().to(torch.int32)
 
 
 def _nearest(source: int, target: int) -> Tensor:

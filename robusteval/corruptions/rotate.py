@@ -10,7 +10,6 @@ from torch import Tensor
 from robusteval.core.rng import Stream
 from robusteval.corruptions.affine import about_centre, signs, warped
 from robusteval.corruptions.corruption import Category, Corruption, Families
-from robusteval.corruptions.nearest_level import nearest_level
 
 
 @dataclass(frozen=True)
@@ -27,4 +26,4 @@ class Rotate(Corruption):
         sine = math.sin(angle) * signs(ids, 1, rng)[:, 0]
         cosine = torch.full_like(sine, math.cos(angle))
         linear = torch.stack([cosine, -sine, sine, cosine], dim=1).reshape(-1, 2, 2)
-        return nearest_level(warped(x, about_centre(linear, *x.shape[-2:])))
+        return warped(x, about_centre(linear, *x.shape[-2:]))

@@ -9,7 +9,6 @@ from torch import Tensor
 from robusteval.core.rng import Stream
 from robusteval.corruptions.affine import about_centre, warped
 from robusteval.corruptions.corruption import Category, Corruption, Families
-from robusteval.corruptions.nearest_level import nearest_level
 
 
 @dataclass(frozen=True)
@@ -24,4 +23,4 @@ class Scale(Corruption):
         """Shrink."""
         (size,) = self.constants(x, severity)
         linear = torch.eye(2, dtype=x.dtype, device=x.device)[None] * (1 / size)
-        return nearest_level(warped(x, about_centre(linear, *x.shape[-2:])))
+        return warped(x, about_centre(linear, *x.shape[-2:]))

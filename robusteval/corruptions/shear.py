@@ -10,7 +10,6 @@ from torch import Tensor
 from robusteval.core.rng import Stream
 from robusteval.corruptions.affine import about_centre, signs, warped
 from robusteval.corruptions.corruption import Category, Corruption, Families
-from robusteval.corruptions.nearest_level import nearest_level
 
 
 @dataclass(frozen=True)
@@ -31,4 +30,4 @@ class Shear(Corruption):
         sign = signs(ids, 1, rng)[:, 0]
         one, zero = torch.ones_like(sign), torch.zeros_like(sign)
         linear = torch.stack([one, -math.sin(angle) * sign, zero, math.cos(angle) * one], dim=1).reshape(-1, 2, 2)
-        return nearest_level(warped(x, about_centre(linear, *x.shape[-2:])))
+        return warped(x, about_centre(linear, *x.shape[-2:]))

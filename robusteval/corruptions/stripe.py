@@ -8,7 +8,6 @@ from torch import Tensor
 
 from robusteval.core.rng import Stream
 from robusteval.corruptions.corruption import Category, Corruption, Families
-from robusteval.corruptions.nearest_level import nearest_level
 
 
 @dataclass(frozen=True)
@@ -28,4 +27,4 @@ class Stripe(Corruption):
         width = x.shape[-1]
         side = round(part * width)
         column = torch.arange(width, device=x.device)
-        return nearest_level(torch.where((column < side) | (column >= width - side), 1 - x, x))
+        return torch.where((column < side) | (column >= width - side), 1 - x, x)

@@ -9,7 +9,6 @@ from torch import Tensor
 from robusteval.core.rng import Stream
 from robusteval.corruptions.affine import signs, warped
 from robusteval.corruptions.corruption import Category, Corruption, Families
-from robusteval.corruptions.nearest_level import nearest_level
 
 
 @dataclass(frozen=True)
@@ -24,4 +23,4 @@ class Translate(Corruption):
         """Move."""
         (pixels,) = self.constants(x, severity)
         still = torch.eye(2, dtype=x.dtype, device=x.device).expand(len(x), 2, 2)
-        return nearest_level(warped(x, torch.cat([still, pixels * signs(ids, 2, rng)[..., None]], dim=2)))
+        return warped(x, torch.cat([still, pixels * signs(ids, 2, rng)[..., None]], dim=2))

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from robusteval.core.rng import Stream
 from robusteval.corruptions.corruption import Category, Corruption, Families
-from robusteval.corruptions.nearest_level import nearest_level
 from robusteval.corruptions.strokes import stroke
 
 MARGIN, RISE = 2, 5
@@ -47,7 +46,7 @@ class Zigzag(Corruption):
         points = list(zip(column.unbind(1), row.unbind(1), strict=True))
         for start, end in pairwise(points):
             x = (x + stroke(start, end, (height, width), reach)[:, None]).clamp(max=1)
-        return nearest_level(x)
+        return x
 
 
 def _corners(length: Tensor, longest: float, quarter: float, peak: float) -> tuple[Tensor, Tensor]:

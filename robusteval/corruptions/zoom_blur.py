@@ -6,6 +6,7 @@ imagecorruptions-imaug 1.1.5, which are ImageNet-C's.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -42,19 +43,16 @@ class ZoomBlur(Corruption):
         corner = self.family_of(max(height, width)) == "imagenet"
         # Whether the largest factor itself is among them is up to rounding, as in the originals.
         factors = np.arange(1, largest, step).tolist()
-        rows = [_enlargement(height, factor, corner).to(x.device) for factor in factors]
-        columns = [_enlargement(width, factor, corner).to(x.device) for factor in factors]
-        parts = [_mean(levels, rows, columns) for levels in torch.split((x * 255).round_(), 64)]
-        return torch.cat(parts).div_(255)
+        lines = kernels.lines_first(x.mul(255).round_())
+        # The first factor is 1: the image comes twice.
+        total = lines * 2
+        for factor in factors[1:]:
+            row, column = (_enlargement(size, factor, corner) for size in (height, width))
+            total += kernels.separable_lines(lines, row, column)
+        return kernels.lines_last(total).div_(len(factors) + 1).div_(255)
 
 
-def _mean(levels: Tensor, rows: list[Tensor], columns: list[Tensor]) -> Tensor:
-    total = levels.clone()
-    for row, column in zip(rows, columns, strict=True):
-        total += kernels.separable(levels, row, column)
-    return total.div_(len(rows) + 1)
-
-
+@lru_cache(maxsize=256)
 def _enlargement(size: int, factor: float, corner: bool) -> Tensor:
     """The line of pixels [size, size] enlarged by a factor and cut to its size."""
     source = math.ceil(size / factor)

@@ -3,6 +3,7 @@
 import time
 import traceback
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from robusteval.core.precision import Precision, full_float32
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 from robusteval.data import Split
+from robusteval.data.official import OfficialSet
 from robusteval.engine.plan import MOST_MODELS, Settings, Task
 from robusteval.engine.sources import ModelSource
 from robusteval.models.fuse import compiled, evaluation_form
@@ -46,6 +48,7 @@ class Worker:
     settings: Settings
     store: Store
     splits: dict[str, Split] = field(default_factory=dict)
+    officials: dict[str, OfficialSet] = field(default_factory=dict)
     models: dict[str, Ready] = field(default_factory=dict)
     shared: Shared = field(default_factory=Shared)
 
@@ -76,6 +79,7 @@ class Worker:
             passes=ready.passes,
             keep_logits=self.settings.keep_logits,
             keep_images=self.settings.save_adversarial is not None,
+            stored=partial(self._stored, task),
             shared=self.shared,
         )
         measurements = list(cell.probe.measure(subject, Stream.seeded(self.settings.seed)))
@@ -89,6 +93,17 @@ class Worker:
             self.store.write_images(cell.key, task.shard, self.settings.save_adversarial, *kept)
         facts = measurements[0].facts + Facts(by=self.settings.stamp)
         self.store.write_shard(cell.key, task.shard, measurements[0].frame, facts)
+
+    def _stored(self, task: Task, corruption: str, severity: int, severities: int) -> Tensor:
+        """The stored images of a shard."""
+        source = task.cell.source
+        if source.data.spec not in self.officials:
+            found = source.data.stored(self._split(source))
+            if found is None:
+                raise ValueError(f"{source.label} has no stored images")  # the plan has seen to it
+            self.officials[source.data.spec] = found
+        images = self.officials[source.data.spec].view(corruption, severity, severities, task.cell.n)
+        return images.images(task.rows).to(self.settings.device)
 
     def _split(self, source: ModelSource) -> Split:
         if source.data.spec not in self.splits:

@@ -35,7 +35,6 @@ EXAMPLES = {
     "attack": "fgsm(eps=8/255)",
     "corruption": "fog",
     "eps": Quotient("4", "255"),
-    "family": "cifar",
     "target": "resnet18",
     "arguments": (("width", 2), ("rate", Quotient("1", "3"))),
 }
@@ -45,6 +44,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("local", "neighbours"): {"weight": "neighbours"},
     ("genlabel", "bandwidth"): {"density": "kde"},
 }
+FAMILIES = ["cifar", "mnist-c", "cifar10-c-bar"]
 BY_TYPE = {bool: [True, False], int: [3, 4, 8, 10, 34], float: [Quotient("1", "3"), 2.5], str: ["some text"]}
 
 NO_PAPER = {
@@ -67,6 +67,8 @@ def candidates(name: str, hint: Any) -> list[Any]:
     """Values that a parameter may take."""
     if name in EXAMPLES:
         return [EXAMPLES[name]]
+    if name == "family":
+        return [None, *FAMILIES]
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         return [value for option in typing.get_args(hint) for value in candidates(name, option)]
     if typing.get_origin(hint) is typing.Literal:

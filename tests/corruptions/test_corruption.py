@@ -8,7 +8,7 @@ from torch import Tensor
 from robusteval.core.errors import InputError, SpecError
 from robusteval.core.rng import Stream
 from robusteval.corruptions import CORRUPTIONS, Corruption
-from robusteval.corruptions.corruption import Category, Families
+from robusteval.corruptions.corruption import BLOCK, Category, Families
 
 RNG = Stream.seeded(0)
 IDS = torch.arange(4)
@@ -101,3 +101,30 @@ def test_the_family_is_known_and_counts():
 def test_only_images_are_corrupted(shape):
     with pytest.raises(InputError, match=r"images=\(4, .*\): corruptions are of grey or colour images"):
         CORRUPTIONS.parse("fog")(torch.zeros(shape), 1, IDS, RNG)
+
+
+def test_a_large_batch_goes_through_in_blocks():
+    many = torch.arange(2 * BLOCK + 1)
+    x = GREY[:1].expand(len(many), -1, -1, -1)
+    whole = CORRUPTIONS.parse("gaussian-noise")(x, 3, many, RNG)
+    for row in (0, BLOCK - 1, BLOCK, 2 * BLOCK):
+        alone = CORRUPTIONS.parse("gaussian-noise")(x[:1], 3, many[row : row + 1], RNG)
+        assert torch.equal(whole[row : row + 1], alone)
+
+
+@dataclass(frozen=True)
+class Halves(Recorder):
+    """Ends between two levels."""
+
+    name: ClassVar[str] = "halves"
+    families: ClassVar[Families] = {"cifar": (0.0,), "mnist-c": (0.0,)}
+
+    def corrupt(self, x: Tensor, severity: int, ids: Tensor, rng: Stream) -> Tensor:
+        return (x * 255 + torch.tensor([0.4, 0.5, 0.5 - 1e-9], dtype=torch.float64)[:, None, None]) / 255
+
+
+def test_mnist_c_is_rounded_where_the_others_are_cut():
+    x = torch.full((1, 3, 8, 8), 101 / 255)
+    for family, levels in (("cifar", [101, 101, 101]), ("mnist-c", [101, 102, 102])):
+        assert Halves(family)(x, 1, IDS[:1], RNG).mul(255).round()[0, :, 0, 0].tolist() == levels
+    assert Halves("mnist-c")(torch.ones(1, 3, 8, 8), 1, IDS[:1], RNG).unique().tolist() == [1]

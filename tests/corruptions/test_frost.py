@@ -43,19 +43,26 @@ def drawn(sample: int, severity: int, textures: int) -> tuple[int, np.ndarray]:
     return which, rng.stream("place").uniform(ids, (2,), dtype=torch.float64)[0].numpy()
 
 
-@pytest.fixture
-def package():
-    """The package imagecorruptions, made to read and scale each picture only once."""
-    cv2, package = pytest.importorskip("cv2"), pytest.importorskip("imagecorruptions.corruptions")
-    scaled = {}
+@pytest.fixture(scope="module")
+def read_once():
+    """Functions imread and resize of OpenCV that remember what they made of each picture."""
+    cv2, scaled = pytest.importorskip("cv2"), {}
+    original = cv2.resize
 
-    def resize(image, dsize, interpolation, original=cv2.resize):
+    def resize(image, dsize, interpolation):
         key = id(image), dsize
         if key not in scaled:
             scaled[key] = original(image, dsize=dsize, interpolation=interpolation)
         return scaled[key]
 
-    with mock.patch.object(cv2, "imread", functools.cache(cv2.imread)), mock.patch.object(cv2, "resize", resize):
+    return {"imread": functools.cache(cv2.imread), "resize": resize}
+
+
+@pytest.fixture
+def package(read_once):
+    """The package imagecorruptions, made to read and scale each picture only once."""
+    package = pytest.importorskip("imagecorruptions.corruptions")
+    with mock.patch.multiple("cv2", **read_once):
         yield package
 
 
@@ -101,10 +108,12 @@ def test_the_formula_of_the_generators(family, side, factor, severity):
     x = colourful(30, side)
     found = levels(CORRUPTIONS.parse(f"frost(family={family!r})")(x, severity, torch.arange(30), RNG))
     image_share, frost_share = SHARES[family][severity - 1]
+    textures = [cv2.imread(str(TEXTURES / name)) for name in NAMES[:5]]
+    textures = [cv2.resize(texture, (0, 0), fx=factor, fy=factor) for texture in textures]
     exact = []
     for sample, image in enumerate(levels(x)):
         which, place = drawn(sample, severity, 5)
-        frost = cv2.resize(cv2.imread(str(TEXTURES / NAMES[which])), (0, 0), fx=factor, fy=factor)
+        frost = textures[which]
         top, left = (int(uniform * (size - side)) for uniform, size in zip(place, frost.shape, strict=False))
         piece = frost[top : top + side, left : left + side, ::-1]
         expected = np.uint8(np.clip(image_share * image + frost_share * piece, 0, 255))
