@@ -125,7 +125,10 @@ def ready(
     Raises:
         InputError: torch cannot compile the model here.
     """
-    form, largest = evaluation_form(model, example).model, len(padded(example[:1].expand(max(rows, 1), -1, -1, -1)))
+    form, largest = (
+        evaluation_form(model, example[:16]).model,
+        len(padded(example[:1].expand(max(rows, 1), -1, -1, -1))),
+    )
     if compile:
         form = compiled(form, example[torch.arange(largest, device=example.device) % len(example)])
         return Ready(model, form, Passes(rows, largest, gradients))

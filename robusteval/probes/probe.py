@@ -130,6 +130,11 @@ class Probe(Component):
         """What the result depends on, each with a version."""
         return (self,)
 
+    @property
+    def depends(self) -> str:
+        """A digest of the files that the result depends on beside the model and the data; empty where there is none."""
+        return ""
+
     @abstractmethod
     def measure(self, subject: Subject, rng: Stream) -> Iterator[Measurement]:
         """Measure a shard; yield one measurement, whose view is this probe's spec."""
