@@ -73,10 +73,10 @@ class Oracle:
 
     def _numbers(self, gradient: Tensor) -> Tensor:
         """Gradients [..., c, h, w] with 0 for what is no number; those with such entries are counted."""
-        if bad := int((~gradient.isfinite()).flatten(-3).any(dim=-1).sum()):
-            self.bad += bad
-            return gradient.nan_to_num(0, 0, 0)
-        return gradient
+        if bool(gradient.sum().isfinite()):  # a fast no
+            return gradient
+        self.bad += int((~gradient.isfinite()).flatten(-3).any(dim=-1).sum())
+        return gradient.nan_to_num(0, 0, 0)
 
     def _asked(self, count: int, ask: Callable[[slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """The mean of the draws, for all rows at once or in as many parts as the device's memory needs."""

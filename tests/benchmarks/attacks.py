@@ -1,7 +1,7 @@
 """Attacks against torchattacks' and Foolbox's on a ResNet-20 for CIFAR-10, in turns in one process.
 
 `python tests/benchmarks/attacks.py --attack pgd|apgd|autoattack|curve|strength|reference [--images N] [--runs N]
-[--threads 1] [--batch-size 48] [--device cuda] [--compile] [--cpu-time] [--eps 0.5,8]`
+[--threads 1] [--batch-size 32] [--device cuda] [--compile] [--cpu-time] [--eps 0.5,8]`
 
 `ratio` is the median of their seconds over the median of ours, each with the passes that judge its points. `limit` is
 what the ratio would be if neither spent time outside the network: their passes through the original over ours through
@@ -47,7 +47,7 @@ TABLES = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--attack", default="pgd", choices=[*TABLES, "curve", "strength", "reference"])
-    for name, default in (("images", None), ("runs", 3), ("threads", 1), ("batch-size", 48)):
+    for name, default in (("images", None), ("runs", 3), ("threads", 1), ("batch-size", 32)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true")

@@ -18,8 +18,10 @@ from robusteval.attacks.norms import NORMS
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     try:
+        import eagerpy as ep
         import foolbox
         import torchattacks
+        from foolbox.devutils import atleast_kd, flatten
         from torchattacks.wrappers.multiattack import MultiAttack
     except ImportError as error:
         sys.exit(f"{error.name} is not installed: pip install torchattacks==3.5.1 foolbox==3.3.4")
@@ -99,8 +101,22 @@ def box_attack(name, eps, norm="linf", /, **arguments):
     return Rival("foolbox", partial(_boxed, name, None if nearest else eps, arguments), eps, norm)
 
 
-def _boxed(name, eps, arguments, model):
-    attack = getattr(foolbox.attacks, name)(**arguments)
+class MendedL2Fmn(foolbox.attacks.L2FMNAttack):
+    """Foolbox 3.3.4's projects onto no ball: it divides the norms by themselves."""
+
+    def project(self, x, x0, epsilon):
+        change = x - x0
+        size = flatten(change).norms.l2(axis=-1)
+        return x0 + change * atleast_kd(ep.minimum(1, epsilon / ep.maximum(size, 1e-12)), x.ndim)
+
+
+def l2_fmn(eps, steps):
+    """FMN in L2 with its projection mended."""
+    return Rival("foolbox", partial(_boxed, MendedL2Fmn, None, {"steps": steps}), eps, "l2")
+
+
+def _boxed(kind, eps, arguments, model):
+    attack = (getattr(foolbox.attacks, kind) if isinstance(kind, str) else kind)(**arguments)
     inner = foolbox.PyTorchModel(model, bounds=(0, 1), device=next(model.parameters()).device)
     given = {} if eps is None else {"epsilon": eps}
     # `run` is the attack without Foolbox's own judging, so that both libraries are judged once.

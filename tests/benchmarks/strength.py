@@ -60,7 +60,7 @@ PAIRS = (
     Pair("fmn(eps={}, steps=100)", lambda eps: [rivals.box_attack("LInfFMNAttack", eps, steps=100)], LINF),
     Pair(
         "fmn(eps={}, norm='l2', steps=100)",
-        lambda eps: [rivals.box_attack("L2FMNAttack", eps, "l2", steps=100)],
+        lambda eps: [rivals.l2_fmn(eps, 100)],
         L2, 1.0,
     ),
     Pair(
@@ -74,13 +74,13 @@ PAIRS = (
         L2, 1.0,
     ),
     Pair(
-        "apgd(eps={}, loss='t', steps=100)",
-        lambda eps: [rivals.torch_attack("APGDT", eps, eps=eps, steps=100)],
+        "apgd(eps={}, loss='t', steps=20)",
+        lambda eps: [rivals.torch_attack("APGDT", eps, eps=eps, steps=20)],
         (0.5,),
     ),
     Pair(
-        "fab(eps={}, steps=100)",
-        lambda eps: [rivals.torch_attack("FAB", eps, eps=eps, steps=100, multi_targeted=True)],
+        "fab(eps={}, steps=20)",
+        lambda eps: [rivals.torch_attack("FAB", eps, eps=eps, steps=20, multi_targeted=True)],
         (0.5,),
     ),
 )  # fmt: skip
