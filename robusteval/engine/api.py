@@ -146,7 +146,7 @@ def attack(
     split, found = from_pair(x, y, ids=ids), ATTACKS.parse(spec)
     judge = _module(model).to(device)
     batch = Batch(*(tensor.to(device) for tensor in split.batch()))
-    _answer(judge, batch.x[:32], split)
+    _answer(judge, batch.x[:8], split)
     _, form, passes = ready(judge, batch.x[:32], batch_size, compile, gradients)
     return drive(found, form, batch, Stream.seeded(seed), judge, passes)
 

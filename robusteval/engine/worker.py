@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robusteval.attacks import Passes
-from robusteval.attacks.oracle import padded, steady
+from robusteval.attacks.oracle import SMALLEST, padded, steady
 from robusteval.core.errors import RecordError, RobustevalError
 from robusteval.core.precision import Precision, full_float32
 from robusteval.core.rng import Stream
@@ -140,9 +140,12 @@ def ready(
     Raises:
         InputError: torch cannot compile the model here.
     """
-    form, largest = evaluation_form(model, example).model, len(padded(example[:1].expand(max(rows, 1), -1, -1, -1)))
+    form = evaluation_form(model, example[:16]).model
+    largest = len(padded(example[:1].expand(max(rows, 1), -1, -1, -1)))
     if compile:
         form = compiled(form, example[torch.arange(largest, device=example.device) % len(example)])
         return Ready(model, form, Passes(rows, largest, gradients))
-    same = steady(form, example, rows, precision=gradients) and steady(model, example, rows, gradient=False)
-    return Ready(model, form, Passes(rows, None if same else max(rows, 32), gradients))
+    same = largest == SMALLEST or (
+        steady(form, example, rows, precision=gradients) and steady(model, example, rows, gradient=False)
+    )
+    return Ready(model, form, Passes(rows, None if same else largest, gradients))
