@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from robusteval.core.errors import RobustevalError as RobustevalError
     from robusteval.engine.api import attack as attack
     from robusteval.engine.api import evaluate as evaluate
+    from robusteval.engine.corrupt import corrupt as corrupt
     from robusteval.results.report import Report as Report
 
 _HOMES = {
@@ -20,11 +21,12 @@ _HOMES = {
     "Report": "robusteval.results.report",
     "RobustevalError": "robusteval.core.errors",
     "attack": "robusteval.engine.api",
+    "corrupt": "robusteval.engine.corrupt",
     "evaluate": "robusteval.engine.api",
     "metrics": "robusteval.metrics",
 }
 
-__all__ = ["AttackOutcome", "Report", "RobustevalError", "__version__", "attack", "evaluate", "metrics"]
+__all__ = ["AttackOutcome", "Report", "RobustevalError", "__version__", "attack", "corrupt", "evaluate", "metrics"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import pytest
 import robusteval
 from robusteval.core.component import Registry
 
-PUBLIC = {"AttackOutcome", "Report", "RobustevalError", "__version__", "attack", "evaluate", "metrics"}
+PUBLIC = {"AttackOutcome", "Report", "RobustevalError", "__version__", "attack", "corrupt", "evaluate", "metrics"}
 
 
 def test_exactly_the_documented_names_are_public():

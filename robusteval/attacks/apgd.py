@@ -106,6 +106,9 @@ class Apgd(Search):
         steps: iterations of one start.
         restarts: starts per sample, and per target.
         targets: classes aimed at in turn with `loss='t'`, the most likely wrong ones of the clean image; at most all.
+        eot: passes that each answer of the model is the mean of, for one that answers at random (Athalye et al.
+            2018, arXiv:1802.00420). With several nobody leaves before the last step, and the last point that looks
+            broken counts, since the first may have been lucky.
     """
 
     name: ClassVar[str] = "apgd"
@@ -115,10 +118,11 @@ class Apgd(Search):
     steps: int = 100
     restarts: int = 1
     targets: int = 9
+    eot: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("steps", "restarts", "targets"):
+        for field in ("steps", "restarts", "targets", "eot"):
             require(getattr(self, field) >= 1, field, "must be at least 1", getattr(self, field))
 
     @property

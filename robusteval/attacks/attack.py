@@ -154,6 +154,11 @@ class Attack(Component):
         return "quick"
 
     @property
+    def depends(self) -> str:
+        """A digest of the files that it reads beside its spec; empty where it reads none."""
+        return ""
+
+    @property
     @abstractmethod
     def searches(self) -> "tuple[Search, ...]":
         """What is run: each search on the samples that those before it left."""
@@ -225,6 +230,8 @@ class Search(Attack):
         lead, broken = margin(logits, state.y), certain(logits, state.y)
         if self.goal == "distance":
             loss = torch.where(broken, -self.size(state.x, state.x0), -torch.inf)
+        # One lucky mean of a model that answers at random lets nobody leave: the last point that looks broken stays.
+        leaves = self.goal != "distance" and self.eot == 1
         better = loss > state.loss
         if self.goal == "break":
             loss = torch.where(lead < 0, torch.inf, loss)
@@ -234,7 +241,7 @@ class Search(Attack):
             best=torch.where(column(better), state.x, state.best),
             loss=torch.where(better, loss, state.loss),
             reached=torch.where(better, state.iteration, state.reached),
-            done=state.done | broken if self.goal != "distance" else state.done,
+            done=state.done | broken if leaves else state.done,
         )
 
     def close(self, model: Oracle, state: State) -> State:

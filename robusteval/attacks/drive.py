@@ -16,7 +16,7 @@ from robusteval.attacks.attack import Attack, Search
 from robusteval.attacks.flags import Tally, inspected, probabilities, raised
 from robusteval.attacks.loop import Loop
 from robusteval.attacks.losses import margin
-from robusteval.attacks.oracle import Oracle, finite, predict
+from robusteval.attacks.oracle import SMALLEST, Oracle, finite, predict
 from robusteval.core.precision import Precision
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
@@ -70,7 +70,7 @@ class Passes(NamedTuple):
         precision: of what is differentiated; the judge is always asked in float32.
     """
 
-    batch_size: int = 48  # on a CPU fewer stay in cache, and more leave a longer tail of half-empty passes
+    batch_size: int = SMALLEST  # all passes have one shape then; on a CPU more rows bring little
     fixed: int | None = None
     precision: Precision = "float32"
 

@@ -1,4 +1,4 @@
-"""FAB-T: small steps along the boundary to one class after another (Croce and Hein 2020, arXiv:1907.02044).
+"""FAB: steps along the boundary to the nearest class, or one after another (Croce and Hein 2020, arXiv:1907.02044).
 
 FAB looks for the nearest point of another class; here a sample leaves as soon as it has one in the ball, and points
 outside the ball count for nothing. Where a point was misclassified the next step starts from further back; the boundary
@@ -27,7 +27,7 @@ class _Aimed(State):
     """Rows with the class they are drawn to.
 
     Attributes:
-        aim: labels and targets [n, 2].
+        aim: labels and targets [n, 2], or labels and all other classes [n, k].
     """
 
     aim: Tensor
@@ -35,15 +35,17 @@ class _Aimed(State):
 
 @dataclass(frozen=True)
 class Fab(Search):
-    """The fast adaptive boundary attack, targeted.
+    """The fast adaptive boundary attack.
 
     Attributes:
         steps: iterations of one start.
-        restarts: starts per target; all but the first are at random points, half the radius away.
+        restarts: starts, per target; all but the first are at random points, half the radius away.
         targets: classes aimed at in turn, the most likely wrong ones of the clean image; at most all.
         alpha_max: largest share of the image's own projection in a step.
         eta: length of a step over the distance to the linearised boundary.
         beta: share of the distance from the image that is kept where a point was misclassified.
+        targeted: whether classes are aimed at in turn. Otherwise each step looks at the boundaries to all of them and
+            goes to the nearest, for a pass backward each.
     """
 
     name: ClassVar[str] = "fab"
@@ -56,6 +58,7 @@ class Fab(Search):
     alpha_max: float = 0.1
     eta: float = 1.05
     beta: float = 0.9
+    targeted: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,19 +75,20 @@ class Fab(Search):
 
     def entries(self, classes: int) -> int:
         """The restarts of every target."""
-        return self.restarts * min(self.targets, classes - 1)
+        return self.restarts * (min(self.targets, classes - 1) if self.targeted else 1)
 
     def start(self, model: Oracle, fresh: Fresh, rng: Stream) -> State:
         """Start at the image, or at a random point half the radius away."""
         target, restart = divmod(fresh.entry, self.restarts)
         at = self._scattered(fresh, rng) if restart else fresh.x
-        aim = torch.stack([fresh.y, ranked(model.logits(fresh.x), fresh.y)[:, target]], dim=1)
-        return _Aimed(**vars(State.at(at, fresh)), aim=aim)
+        others = ranked(model.logits(fresh.x), fresh.y)[:, :-1]
+        chosen = others[:, target : target + 1] if self.targeted else others
+        return _Aimed(**vars(State.at(at, fresh)), aim=torch.cat([fresh.y[:, None], chosen], dim=1))
 
     def advance(self, model: Oracle, state: State, rng: Stream) -> State:
         """One step towards the linearised boundary, from further back where the point was misclassified."""
         state = cast(_Aimed, state)
-        answer = model.gradient(state.x, state.aim, _lead)
+        answer = model.gradient(state.x, state.aim, _lead) if self.targeted else self._nearest(model, state)
         state = self._seen(state, answer.logits)
         back = state.x0 + self.beta * (state.x - state.x0)
         x = torch.where(column(margin(answer.logits, state.y) < 0), back, state.x)
@@ -105,6 +109,16 @@ class Fab(Search):
             reached=torch.where(inside, seen.reached, state.reached),
             done=torch.where(inside, seen.done, state.done),
         )
+
+    def _nearest(self, model: Oracle, state: _Aimed) -> Answer:
+        """The lead, with its gradient, of the class whose linearised boundary is the nearest."""
+        logits, slopes = model.slopes(state.x, state.aim)
+        values = logits.to(torch.float64).gather(1, state.aim)
+        leads, slopes = values[:, 1:] - values[:, :1], slopes[:, 1:] - slopes[:, :1]
+        steepness = NORMS[self.ball.dual].size(slopes.flatten(0, 1)).reshape(leads.shape)
+        nearest = (leads.abs() / steepness.clamp_min(torch.finfo(slopes.dtype).tiny)).argmin(dim=1)
+        rows = torch.arange(len(nearest), device=nearest.device)
+        return Answer(logits, leads[rows, nearest], slopes[rows, nearest])
 
     def _stepped(self, x: Tensor, state: State, answer: Answer) -> Tensor:
         """Beyond the boundary's nearest points to x and to the image, the nearer counting more."""

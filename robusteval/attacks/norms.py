@@ -120,6 +120,11 @@ def sparse(gradient: Tensor, share: Tensor) -> Tensor:
     return signs / _l1_size(signs).clamp_min(1)[:, None, None, None]
 
 
+def inward(gradient: Tensor, x: Tensor) -> Tensor:
+    """The gradient without the entries that push pixels at an end of the box [0, 1] out of it."""
+    return gradient.masked_fill(((x >= 1) & (gradient > 0)) | ((x <= 0) & (gradient < 0)), 0)
+
+
 def _l1_draw(rng: Stream, ids: Tensor, shape: torch.Size, draw: Tensor) -> Tensor:
     # Exponential sizes over their sum and one more are uniform in the simplex; float64 hides the last bit, as above.
     uniform = rng.uniform(ids, shape, draw, torch.float64).mul(2).sub(1)

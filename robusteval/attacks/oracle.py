@@ -58,10 +58,25 @@ class Oracle:
         self.forwards += self.eot * len(x)
         self.backwards += self.eot * len(x)
         logits, losses, gradient = self._asked(len(x), lambda rows: self._answer(x[rows], y[rows], loss))
-        if bad := int((~gradient.isfinite()).flatten(1).any(dim=1).sum()):
-            self.bad += bad
-            gradient = gradient.nan_to_num(0, 0, 0)
+        gradient = self._numbers(gradient)
         return Answer(logits, losses, gradient)
+
+    def slopes(self, x: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [n, k] and the input gradients of those of some classes [n, m], [n, m, c, h, w].
+
+        An image is passed forward once and backward m times.
+        """
+        self.forwards += self.eot * len(x)
+        self.backwards += self.eot * classes.numel()
+        logits, gradients = self._asked(len(x), lambda rows: self._slopes(x[rows], classes[rows]))
+        return logits, self._numbers(gradients)
+
+    def _numbers(self, gradient: Tensor) -> Tensor:
+        """Gradients [..., c, h, w] with 0 for what is no number; those with such entries are counted."""
+        if bool(gradient.sum().isfinite()):  # a fast no
+            return gradient
+        self.bad += int((~gradient.isfinite()).flatten(-3).any(dim=-1).sum())
+        return gradient.nan_to_num(0, 0, 0)
 
     def _asked(self, count: int, ask: Callable[[slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """The mean of the draws, for all rows at once or in as many parts as the device's memory needs."""
@@ -94,6 +109,14 @@ class Oracle:
             gradient = _gradient(losses.sum(), rows)[: len(x)].contiguous()
         return logits[: len(x)].detach(), losses.detach(), gradient
 
+    def _slopes(self, x: Tensor, classes: Tensor) -> tuple[Tensor, ...]:
+        rows = self._padded(x).detach().requires_grad_(True)
+        with torch.enable_grad(), tf32(self.precision == "tf32"):
+            logits = self._passed(rows)[: len(x)]
+            chosen = logits.gather(1, classes)
+            gradients = [_gradient(logit.sum(), rows, again=True)[: len(x)] for logit in chosen.unbind(dim=1)]
+        return logits.detach(), torch.stack(gradients, dim=1)
+
     def _passed(self, rows: Tensor) -> Tensor:
         if self.precision != "bf16":
             logits: Tensor = self.model(rows)
@@ -106,11 +129,11 @@ class Oracle:
         return padded(x, self.fixed if self.fixed is None or self.most is None else min(self.fixed, self.most))
 
 
-def _gradient(total: Tensor, rows: Tensor) -> Tensor:
-    """Zeros where the model cuts the graph, as one that quantises its input does."""
+def _gradient(total: Tensor, rows: Tensor, again: bool = False) -> Tensor:
+    """Zeros where the model cuts the graph, as one that quantises its input does; `again` keeps the graph."""
     if not total.requires_grad:
         return torch.zeros_like(rows)
-    (gradient,) = torch.autograd.grad(total, rows, materialize_grads=True)
+    (gradient,) = torch.autograd.grad(total, rows, retain_graph=again, materialize_grads=True)
     return gradient
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robusteval.attacks.attack import Fresh, State
 from robusteval.attacks.losses import LOSSES, Loss, LossName
-from robusteval.attacks.norms import NORMS, NormName, column, sparse
+from robusteval.attacks.norms import NORMS, NormName, column, inward, sparse
 from robusteval.attacks.oracle import Oracle
 from robusteval.attacks.steps import Stepping
 from robusteval.core.errors import require
@@ -72,5 +72,4 @@ class Pgd(Stepping):
     def _uphill(self, gradient: Tensor, x: Tensor) -> Tensor:
         if self.norm != "l1":
             return self.ball.steepest(gradient)
-        outwards = ((x >= 1) & (gradient > 0)) | ((x <= 0) & (gradient < 0))
-        return sparse(gradient.masked_fill(outwards, 0), gradient.new_full(x.shape[:1], _SHARE))
+        return sparse(inward(gradient, x), gradient.new_full(x.shape[:1], _SHARE))

@@ -49,6 +49,10 @@ def evaluate(
     save_adversarial: Annotated[
         str | None, typer.Option(help="Keep every attacked image: npz, or png rounded to 8 bits.")
     ] = None,
+    official: Annotated[
+        Path | None,
+        typer.Option(help="Read the suite's corrupted views from this stored set, such as CIFAR-10-C, and make none."),
+    ] = None,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Run code that a checkpoint holds: only if you trust its author.")
     ] = False,
@@ -63,7 +67,7 @@ def evaluate(
     from robusteval.engine.run import Run
     from robusteval.models.foreign import Description
 
-    chosen = suites.load(suite)
+    chosen = suites.load(suite) if official is None else suites.load(suite).stored()
     settings = Settings(
         seed=seed,
         device=resolved(device),
@@ -75,7 +79,8 @@ def evaluate(
         save_adversarial=cast("ImageFiles | None", save_adversarial),
     )
     given = Description(arch=arch, data=data, mean=options.numbers("mean", mean), std=options.numbers("std", std))
-    sources = _sources(_checkpoints(checkpoint, chosen), given, trust_pickle)
+    paths = _checkpoints(checkpoint, chosen)
+    sources = [source.with_stored(official) for source in _sources(paths, given, trust_pickle)]
     wanted = options.samples(samples)
     folder = out or Path("reports") / chosen.name
     run = Run(chosen, sources, settings, _executor(executor, workers, settings.device), wanted)

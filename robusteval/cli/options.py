@@ -40,6 +40,21 @@ def seeds(text: str) -> list[int]:
     raise InputError(f"seeds={text!r}: must be whole numbers between commas, as in 0,1,2, from 0 to 2^63 - 1")
 
 
+def severities(text: str | None) -> tuple[int, ...] | None:
+    """Numbers and ranges between commas, as in 1-3,5; rising, each once."""
+    if text is None:
+        return None
+    found = set[int]()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdecimal() and (last or first).isdecimal()) or part.endswith("-"):
+            raise InputError(f"severities={text!r}: must be numbers and ranges between commas, as in 1-3,5")
+        found |= set(range(int(first), int(last or first) + 1))
+    if not found:
+        raise InputError(f"severities={text!r}: names none; a range rises, as in 1-5")
+    return tuple(sorted(found))
+
+
 def batch_size(text: str) -> int | None:
     """Rows of a pass; None for the device's usual."""
     if text == "auto":

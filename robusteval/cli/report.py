@@ -26,9 +26,10 @@ def show(folder: Path, metrics: "pd.DataFrame") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from robusteval.reporting import tables
+    from robusteval.reporting import corruptions, tables
 
     shown = tables.write(folder, metrics)
+    more = "" if corruptions.write(folder, metrics) is None else ", corruptions.csv"
     console = Console(highlight=False)
     if not console.is_terminal:
         print(tables.markdown(shown, tables.notes(metrics)))
@@ -41,4 +42,4 @@ def show(folder: Path, metrics: "pd.DataFrame") -> None:
         console.print(view)
         for remark in tables.notes(metrics):
             console.print(remark, markup=False, style="dim")
-    print(f"written: {folder}/ (metrics, samples, table.md, table.csv, table.tex)")
+    print(f"written: {folder}/ (metrics, samples, table.md, table.csv, table.tex{more})")

@@ -31,8 +31,8 @@ class Folder(OwnDataSet):
         """Decode the split's pictures in the order of their names; classes are those of both splits, sorted."""
         splits = _splits(existing("path", self.path))
         place = part(self.path, splits, split)
-        classes = sorted({folder.name for each in splits.values() for folder in _folders(each)})
-        files = [(file, classes.index(folder.name)) for folder in _folders(place) for file in _pictures(folder)]
+        classes = sorted({folder.name for each in splits.values() for folder in folders(each)})
+        files = [(file, classes.index(folder.name)) for folder in folders(place) for file in pictures(folder)]
         if not files:
             raise DataError(f"{place} holds no picture in a folder per class ({' '.join(_ENDINGS)})")
         images = decoded(((str(file), _bytes(file)) for file, _ in files), len(files), self.size)
@@ -43,11 +43,13 @@ def _splits(root: Path) -> dict[SplitName, Path]:
     return parts(lambda word: root / word if (root / word).is_dir() else None) or {"test": root}
 
 
-def _folders(place: Path) -> list[Path]:
+def folders(place: Path) -> list[Path]:
+    """The folders of classes, sorted."""
     return _sorted(each for each in place.glob("*") if each.is_dir())
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures(folder: Path) -> list[Path]:
+    """The pictures in a folder and below it, sorted."""
     return _sorted(each for each in folder.rglob("*") if each.suffix.lower() in _ENDINGS)
 
 

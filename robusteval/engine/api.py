@@ -54,6 +54,7 @@ def evaluate(
     compile: bool = False,
     gradients: Precision = "float32",
     save_adversarial: ImageFiles | None = None,
+    official: str | Path | None = None,
     out: str | Path | None = None,
 ) -> Report:
     """Measure a model with a suite, in this process.
@@ -78,6 +79,7 @@ def evaluate(
         compile: have torch compile what is differentiated, which takes a minute per model.
         gradients: precision of what is differentiated: `"float32"`, `"bf16"`, or `"tf32"` on CUDA.
         save_adversarial: `"npz"` or `"png"` keeps every attacked image, with the accuracy after rounding to 8 bits.
+        official: folder of a stored set such as CIFAR-10-C, which the suite's corrupted views are then read from.
         out: report folder; by default nothing is left on disk. What it holds of a checkpoint is not computed again;
             for a model in memory it must be a new one.
 
@@ -85,6 +87,7 @@ def evaluate(
         RobustevalError: the model, the data or an option cannot be used.
     """
     chosen = suite if isinstance(suite, Suite) else suites.load(str(suite))
+    chosen = chosen if official is None else chosen.stored()
     settings = Settings(seed, resolved(device), threads, batch_size, keep_logits, compile, gradients, save_adversarial)
     if isinstance(model, str | Path):
         given = Description(arch=arch, data=_spec(data), mean=mean, std=std)
@@ -101,6 +104,7 @@ def evaluate(
                 f"out={str(out)!r}: holds a report, and a model in memory cannot be known again: name another"
             )
         source = _in_memory(model, _data_source(data))
+    source = source.with_stored(None if official is None else Path(official))
     run = Run(chosen, [source], settings, Serial(), samples)
     with tempfile.TemporaryDirectory(prefix="robusteval-") as scratch:
         folder = Path(scratch) / "report" if out is None else Path(out)
@@ -142,7 +146,7 @@ def attack(
     split, found = from_pair(x, y, ids=ids), ATTACKS.parse(spec)
     judge = _module(model).to(device)
     batch = Batch(*(tensor.to(device) for tensor in split.batch()))
-    _answer(judge, batch.x[:32], split)
+    _answer(judge, batch.x[:8], split)
     _, form, passes = ready(judge, batch.x[:32], batch_size, compile, gradients)
     return drive(found, form, batch, Stream.seeded(seed), judge, passes)
 

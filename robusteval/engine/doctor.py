@@ -8,7 +8,7 @@ unbounded ball, and nothing by queries that gradients do not find.
 import copy
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -17,22 +17,25 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from robusteval.attacks import ATTACKS, Attack, AttackOutcome, Passes, drive
-from robusteval.attacks.norms import NormName
+from robusteval.attacks.flags import IMAGES
+from robusteval.attacks.norms import NormName, column
 from robusteval.attacks.oracle import predict, steady
 from robusteval.core.errors import InputError
 from robusteval.core.precision import full_float32
 from robusteval.core.rng import Stream
-from robusteval.core.statistics import wilson
 from robusteval.core.types import Batch
 from robusteval.engine import symptoms
+from robusteval.engine.ladder import Rung, compared
 from robusteval.engine.plan import Settings
 from robusteval.engine.readings import normalisation
 from robusteval.engine.sources import ModelSource
 from robusteval.engine.suite import Samples
-from robusteval.engine.symptoms import Finding, Patient, Severity
+from robusteval.engine.symptoms import Finding, Patient
 from robusteval.models.fuse import evaluation_form
 
-LADDER: Mapping[str, tuple[str, Literal["all", "left"]]] = {
+Share = Literal["all", "left"]
+
+LADDER: Mapping[str, tuple[str, Share]] = {
     "eps=0": ("fgsm(eps=0, norm={norm!r})", "all"),
     "noise": ("noise(eps={eps}, norm={norm!r}, draws=10)", "all"),
     "FGSM": ("fgsm(eps={eps}, norm={norm!r})", "all"),
@@ -40,51 +43,14 @@ LADDER: Mapping[str, tuple[str, Literal["all", "left"]]] = {
     "APGD": ("apgd(eps={eps}, norm={norm!r}, steps=100)", "left"),
     "APGD-T": ("apgd(eps={eps}, norm={norm!r}, loss='t', steps=20, targets=3)", "left"),
     "Square": ("square(eps={eps}, norm={norm!r}, n_queries=100)", "left"),
-    "unbounded": ("pgd(eps={whole}, norm={norm!r}, steps=20)", "all"),
+    "unbounded": ("pgd(eps={whole}, norm={norm!r}, steps=20, random_start=False)", "all"),
 }
 """Rungs by name: the attack, and whether it meets all images or those that gradients have left so far."""
 
+_NAN_REMEDY = "Look for a division, a root or a logarithm in the model that images near the clean ones reach."
+
 MOST_LEFT = 48
 """Images that the costly rungs meet at most: one pass, and a resolution of 2%."""
-FEW = 2
-"""Samples by which cells may disagree (TRUST R10 and R11)."""
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One attack of the ladder.
-
-    Attributes:
-        name: of the rung.
-        spec: of the attack; empty for the clean images.
-        rows: positions of the images that it met [m].
-        broken: which of them the model gets wrong in the end [m].
-        seconds: it took.
-        flags: signs of failure, names of `robusteval.attacks.flags.FLAGS`.
-    """
-
-    name: str
-    spec: str
-    rows: Tensor
-    broken: Tensor
-    seconds: float = 0.0
-    flags: tuple[str, ...] = ()
-
-    @property
-    def met(self) -> int:
-        """How many images it met."""
-        return len(self.rows)
-
-    @property
-    def left(self) -> int:
-        """How many of them the model still gets right."""
-        return int((~self.broken).sum())
-
-    def over(self, n: int) -> Tensor:
-        """Which of n images it broke [n]."""
-        broken = torch.zeros(n, dtype=torch.bool, device=self.broken.device)
-        broken[self.rows] = self.broken
-        return broken
 
 
 @dataclass(frozen=True)
@@ -166,6 +132,8 @@ def examine(
         bar.update()
         if any(finding.name in ("accuracy", "class-order") and finding.severity == "error" for finding in found):
             return Examination(tuple(found), (clean,))
+        if beyond := _unanswered_nearby(patient, climb, rng):
+            return Examination((*found, *beyond), (clean,))
         ladder = [clean]
         for name, (attack, share) in climb.items():
             bar.set_postfix_str(name)
@@ -176,10 +144,10 @@ def examine(
                 found.append(_stopped(name, error))
                 break
             bar.update()
-    return Examination(_without_echoes((*found, *compared(ladder, patient.chance))), tuple(ladder))
+    return Examination(_distinct((*found, *compared(ladder, patient.chance))), tuple(ladder))
 
 
-def attacks(eps: str, norm: NormName, size: int) -> dict[str, tuple[Attack, Literal["all", "left"]]]:
+def attacks(eps: str, norm: NormName, size: int) -> dict[str, tuple[Attack, Share]]:
     """The attacks of the ladder that work in a norm.
 
     Args:
@@ -199,23 +167,6 @@ def attacks(eps: str, norm: NormName, size: int) -> dict[str, tuple[Attack, Lite
         for name, (text, share) in LADDER.items()
         if norm in classes[text.partition("(")[0]].norms
     }
-
-
-def compared(ladder: list[Rung], chance: float) -> Iterator[Finding]:
-    """What the rungs say beside one another; a rung that is not there says nothing.
-
-    Args:
-        ladder: from the clean images up.
-        chance: accuracy of guessing.
-    """
-    rungs = {rung.name: rung for rung in ladder}
-    for needed, judge in _COMPARISONS:
-        if all(name in rungs for name in needed):
-            yield judge(*(rungs[name] for name in needed))
-    if "Square" in rungs:
-        yield _black_box(rungs)
-    if "unbounded" in rungs:
-        yield _unbounded(rungs["unbounded"], chance)
 
 
 def _admitted(model: nn.Module, batch: Batch, classes: int, rows: int) -> Patient:
@@ -243,6 +194,21 @@ def _symptoms(patient: Patient) -> list[Finding]:
     ]
 
 
+def _unanswered_nearby(patient: Patient, climb: Mapping[str, tuple[Attack, Share]], rng: Stream) -> list[Finding]:
+    """NaN in the ball, which no attack would take for broken: a search leaves such points out."""
+    if "noise" not in climb:
+        return []
+    (attack, _), (x, _, ids) = climb["noise"], (tensor[:IMAGES] for tensor in patient.batch)
+    radius = torch.full(ids.shape, attack.radius, dtype=torch.float64, device=ids.device)
+    offsets = attack.ball.draw(rng.stream("nearby"), ids, x.shape[1:], torch.zeros_like(ids))
+    near = (x + column(radius.to(x.dtype)) * offsets).clamp(0, 1)
+    bad = int((~predict(patient.model, near, patient.passes.batch_size).isfinite()).any(dim=1).sum())
+    if bad == 0:
+        return []
+    says = f"The model answers {bad} of {len(x)} images with NaN or infinity once noise of the radius is added."
+    return [Finding("nan-output", "error", says, _NAN_REMEDY)]
+
+
 def _climbed(name: str, attack: Attack, rows: Tensor, patient: Patient, rng: Stream) -> Rung:
     start = time.perf_counter()
     if len(rows) == 0:
@@ -260,142 +226,16 @@ def _left(ladder: list[Rung]) -> Tensor:
 
 
 def _stopped(name: str, error: InputError) -> Finding:
-    remedy = "Look for a division, a root or a logarithm in the model that images near the clean ones reach."
-    return Finding("output", "error", f"The ladder ends at {name}: {error}.", remedy)
+    return Finding("nan-output", "error", f"The ladder ends at {name}: {error}.", _NAN_REMEDY)
 
 
-def _judged(name: str, severity: Severity, wrong: bool, says: str, remedy: str, fine: str) -> Finding:
-    return Finding(name, severity, says, remedy) if wrong else Finding(name, "ok", fine)
-
-
-def _unmoved(clean: Rung, zero: Rung) -> Finding:
-    other = int((zero.broken != clean.broken).sum())
-    return _judged(
-        "eps=0",
-        "error",
-        other > 0,
-        f"At radius 0 the verdict on {other} of {zero.met} images is not that of the clean images.",
-        "Look for randomness, for a dependence on the batch, and for images outside [0, 1].",
-        f"At radius 0 all {zero.met} verdicts are those of the clean images.",
-    )
-
-
-def _noisy(clean: Rung, noise: Rung, pgd: Rung) -> Finding:
-    by_noise, by_steps = clean.left - noise.left, clean.left - pgd.left
-    figures = f"{noise.spec} broke {by_noise} of {clean.left} images, {pgd.spec} {by_steps}"
-    return _judged(
-        "noise",
-        "warning",
-        by_noise > FEW and 2 * by_noise >= by_steps,
-        f"Random noise is nearly as strong as gradients: {figures}.",
-        "Do not believe attacks that follow gradients here; or the radius is so large that noise alone destroys images.",
-        f"Noise breaks less than half of what gradients do: {figures}.",
-    )
-
-
-def _stepwise(fgsm: Rung, pgd: Rung) -> Finding:
-    figures = f"{pgd.spec} leaves {pgd.left} of {pgd.met}, {fgsm.spec} {fgsm.left}"
-    return _judged(
-        "more-steps",
-        "warning",
-        pgd.left > fgsm.left + FEW,
-        f"Many steps are weaker than one: {figures}.",
-        "The loss is masked or rough near the images: attack with restarts, other losses and without gradients.",
-        f"Many steps are no weaker than one: {figures}.",
-    )
-
-
-def _wider(pgd: Rung, unbounded: Rung) -> Finding:
-    figures = f"{unbounded.spec} leaves {unbounded.left} of {unbounded.met}, {pgd.spec} {pgd.left}"
-    return _judged(
-        "larger-radius",
-        "warning",
-        unbounded.left > pgd.left + FEW,
-        f"A larger radius is weaker: {figures}.",
-        "Gradients fail far from the images: saturation or masking hides the way.",
-        f"A larger radius is no weaker: {figures}.",
-    )
-
-
-def _converged(clean: Rung, pgd: Rung, apgd: Rung) -> Finding:
-    broken = apgd.met - apgd.left
-    share = broken / apgd.met * pgd.left / max(clean.left, 1) if apgd.met else 0.0
-    rising = [rung.spec for rung in (pgd, apgd) if "loss-still-rising" in rung.flags]
-    figures = f"{apgd.spec} broke {broken} of {apgd.met} images that {pgd.spec} left"
-    still = f"; the loss still rose at the last steps of {' and of '.join(rising)}" if rising else ""
-    return _judged(
-        "steps",
-        "warning",
-        bool(rising) or (broken > FEW and share > 0.1),
-        f"Twenty steps are too few: {figures}{still}.",
-        "Measure with autoattack, or with apgd of 100 steps or more, and see that further steps change nothing.",
-        f"Twenty steps come near the end of the search: {figures}." if apgd.met else f"{pgd.spec} left none.",
-    )
-
-
-def _smooth(pgd: Rung) -> Finding:
-    return _judged(
-        "surface",
-        "warning",
-        "unstable" in pgd.flags,
-        "Around most images a change a hundredth of the radius moves the loss by more than a tenth of all that "
-        f"{pgd.spec} gained: gradients say little about the way.",
-        "Attack without gradients (square), or with gradients averaged over points nearby.",
-        "The loss changes little within a hundredth of the radius.",
-    )
-
-
-def _black_box(rungs: Mapping[str, Rung]) -> Finding:
-    """TRUST R11: by noise or by queries, what no gradient had found; gradients that came after noise count."""
-    square, n = rungs["Square"], rungs["clean"].met
-    white = torch.stack([rungs[name].over(n) for name in ("FGSM", "PGD", "APGD", "APGD-T") if name in rungs])
-    seen = white.any(dim=0)
-    noise = rungs["noise"].over(n) & ~seen if "noise" in rungs else torch.zeros_like(seen)
-    unseen = int((noise | (square.over(n) & ~seen)).sum())
-    figures = f"noise and {square.spec} broke {unseen} images that no gradient had"
-    return _judged(
-        "black-box",
-        "error",
-        unseen > FEW,
-        f"Attacks that see no gradient beat those that do: {figures}; Square met {square.met} of them.",
-        "Gradients are masked: robust accuracy under white-box attacks is an upper bound that is too high.",
-        f"Attacks without gradients find nothing new: {figures}."
-        if square.met
-        else "Gradients left no image for attacks without them.",
-    )
-
-
-def _unbounded(rung: Rung, chance: float) -> Finding:
-    limit = min(chance, 0.1)
-    return _judged(
-        "unbounded",
-        "error",
-        rung.left > FEW and wilson(rung.left, rung.met).low > limit,
-        f"An attack without bounds must break every image, yet {rung.spec} leaves {rung.left} of {rung.met}.",
-        "Gradients do not lead to the images that break: they are cut, masked or saturated.",
-        f"An attack without bounds leaves {rung.left} of {rung.met} images, as it must.",
-    )
-
-
-_COMPARISONS = (
-    (("clean", "eps=0"), _unmoved),
-    (("clean", "noise", "PGD"), _noisy),
-    (("FGSM", "PGD"), _stepwise),
-    (("clean", "PGD", "APGD"), _converged),
-    (("PGD",), _smooth),
-    (("PGD", "unbounded"), _wider),
-)
-
-
-def _without_echoes(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Beside a model that answers at random or by its batch, a verdict that changes at radius 0 is no news of its own."""
+def _distinct(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """One finding of a name, the first; a changed verdict at radius 0 says why where that is known."""
     unsteady = any(finding.name in ("randomness", "batch") and finding.severity != "ok" for finding in findings)
-    if not unsteady:
-        return findings
-    reason = "because the model's outputs vary"
-    return tuple(
-        replace(finding, says=f"{finding.says[:-1]}, {reason}.")
-        if finding.name == "eps=0" and finding.severity != "ok"
-        else finding
-        for finding in findings
-    )
+    named: dict[str, Finding] = {}
+    for finding in findings:
+        named.setdefault(finding.name, finding)
+    if unsteady and "eps=0" in named and named["eps=0"].severity != "ok":
+        says = f"{named['eps=0'].says[:-1]}, since the model's outputs vary."
+        named["eps=0"] = replace(named["eps=0"], says=says)
+    return tuple(named.values())

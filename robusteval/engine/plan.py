@@ -11,13 +11,15 @@ import torch
 
 from robusteval import __version__
 from robusteval.attacks import Passes
-from robusteval.core.errors import require
+from robusteval.core.errors import InputError, require
 from robusteval.core.precision import Precision
 from robusteval.data import Split
-from robusteval.engine.sources import ModelSource
+from robusteval.data.official import OfficialSet
+from robusteval.engine.sources import DataSource, ModelSource
 from robusteval.engine.suite import Samples, Suite
 from robusteval.models.checkpoint import Loaded
 from robusteval.probes import Probe
+from robusteval.probes.official import Official
 from robusteval.results.schema import MOST_CLASSES
 from robusteval.results.store import ImageFiles, Store
 
@@ -106,6 +108,7 @@ class Cell:
         weights: digest of the model.
         variant: training variant spec, where the card says it.
         train_seed: training seed, where the card says it.
+        origin: of corrupted images.
     """
 
     key: str
@@ -116,6 +119,7 @@ class Cell:
     weights: str
     variant: str | None
     train_seed: int | None
+    origin: str | None = None
 
     @property
     def shards(self) -> int:
@@ -142,17 +146,47 @@ def cells(
     settings: Settings,
     samples: Samples | None = None,
 ) -> list[Cell]:
-    """All cells of a run: a few models at a time, view by view, so that a changed batch serves each of them."""
+    """All cells of a run: a few models at a time, view by view, so that a changed batch serves each of them.
+
+    Raises:
+        RobustevalError: stored images are missing or not those of the data.
+    """
     digests: dict[tuple[str, int], str] = {}
+    stored = StoredViews()
     found = []
     for start in range(0, len(models), MOST_MODELS):
         for (probe, group), (source, loaded, split) in product(suite.probes, models[start : start + MOST_MODELS]):
             place = source.data.spec, suite.size(group, len(split), samples)
             if place not in digests:
                 digests[place] = split.first(place[1]).digest
-            key, card = _key(loaded, digests[place], probe, settings), loaded.card
-            found.append(Cell(key, source, probe, place[1], digests[place], loaded.digest, card.variant, card.seed))
+            files, origin = probe.depends, probe.facets.origin
+            if isinstance(probe, Official):
+                files, origin = stored.checked(probe, source.data, split, place[1])
+            key, card = _key(loaded, digests[place], probe, settings, files), loaded.card
+            described = loaded.digest, card.variant, card.seed, origin
+            found.append(Cell(key, source, probe, place[1], digests[place], *described))
     return found
+
+
+class StoredViews:
+    """Checks each view of stored images once, and digests it."""
+
+    def __init__(self) -> None:
+        self._sets: dict[str, OfficialSet] = {}
+        self._digests: dict[tuple[str, str, int], str] = {}
+
+    def checked(self, probe: Official, data: DataSource, split: Split, n: int) -> tuple[str, str]:
+        """The digest of a view's first n stored images, and their origin."""
+        if data.spec not in self._sets:
+            found = data.stored(split)
+            if found is None:
+                raise InputError(f"{probe.spec}: needs the folder of the stored set: name it with --official")
+            found.check_archive()
+            self._sets[data.spec] = found
+        images, key = self._sets[data.spec], (data.spec, probe.spec, n)
+        if key not in self._digests:
+            self._digests[key] = images.view(*probe.place, n).digest(n)
+        return self._digests[key], images.origin
 
 
 def missing(planned: Sequence[Cell], store: Store) -> Iterator[Task]:
@@ -169,7 +203,7 @@ def missing(planned: Sequence[Cell], store: Store) -> Iterator[Task]:
                 yield task
 
 
-def _key(loaded: Loaded, subset: str, probe: Probe, settings: Settings) -> str:
+def _key(loaded: Loaded, subset: str, probe: Probe, settings: Settings, files: str) -> str:
     parts = {
         "weights": loaded.digest,
         "architecture": loaded.card.architecture,
@@ -183,6 +217,6 @@ def _key(loaded: Loaded, subset: str, probe: Probe, settings: Settings) -> str:
         parts["logits"] = "kept"  # rows stored without them do not serve
     if settings.save_adversarial and probe.facets.kind == "attack":
         parts["adversarial"] = settings.save_adversarial  # rows stored without the images do not serve
-    if probe.depends:
-        parts["files"] = probe.depends
+    if files:
+        parts["files"] = files
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -56,7 +56,7 @@ class Run:
 
         Args:
             folder: of the report.
-            warn: takes a line for each failed cell, and the traceback of a bug.
+            warn: takes a line for each failed cell, the traceback of a bug, and what a view says of the images.
 
         Returns:
             The frame `metrics`.
@@ -64,7 +64,8 @@ class Run:
         Raises:
             RobustevalError: a model, the data or the folder cannot be used; nothing was measured then.
         """
-        planned = cells(self.suite, self._loaded(), self.settings, self.samples)
+        loaded = self._loaded()
+        planned = cells(self.suite, loaded, self.settings, self.samples)
         left_out = _models_of(folder) - {source.label for source in self.sources}
         store = Store.opened(folder, self._provenance(planned))
         if left_out:
@@ -72,6 +73,8 @@ class Run:
             warn(
                 f"{folder} held {names} before: its tables now show this run alone; name those too to see them together"
             )
+        for remark in self._remarks([split for _, _, split in loaded]):
+            warn(remark)
         errors = self._execute(planned, store, warn)
         return summary.write(store, planned, errors, self.settings.seed)
 
@@ -87,6 +90,11 @@ class Run:
             # Only the card and the digest are needed here: workers load what they measure.
             found.append((source, Loaded(torch.nn.Identity(), loaded.card, loaded.digest), split))
         return found
+
+    def _remarks(self, splits: Sequence[Split]) -> list[str]:
+        """What the views say of the images, each sentence once."""
+        said = (probe.remark(split.shape) for probe, _ in self.suite.probes for split in splits)
+        return list(dict.fromkeys(remark for remark in said if remark is not None))
 
     def _execute(self, planned: Sequence[Cell], store: Store, warn: Warn) -> dict[str, str]:
         tasks = list(missing(planned, store))
@@ -114,7 +122,7 @@ class Run:
         return {key: error for key, (_, error) in errors.items()}
 
     def _provenance(self, planned: Sequence[Cell]) -> dict[str, Any]:
-        packages = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "safetensors")
+        packages = ("torch", "torchvision", "numpy", "pandas", "pillow", "pyarrow", "scipy", "safetensors")
         return {
             "suite": self.suite.model_dump(mode="json"),
             "samples": self.samples,
@@ -122,6 +130,7 @@ class Run:
             "numerics": self.settings.numerics,
             "batch_size": self.settings.rows,
             "models": {source.label: None if source.path is None else str(source.path) for source in self.sources},
+            "official": sorted({str(source.data.official) for source in self.sources if source.data.official}),
             "weights": {cell.source.label: cell.weights for cell in planned},
             "data": {f"{cell.source.data.spec}, first {cell.n}": cell.subset for cell in planned},
             "versions": {"robusteval": __version__, "python": platform.python_version()}

@@ -1,9 +1,12 @@
 """Where models and data come from: descriptions small enough to send to a worker, which loads them itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from robusteval.data import DATA, Split
+from robusteval.data.official import OfficialSet
+from robusteval.data.tiny_imagenet import TinyImagenet
 from robusteval.models.checkpoint import Loaded
 from robusteval.models.foreign import Description
 from robusteval.models.loading import load
@@ -11,14 +14,26 @@ from robusteval.models.loading import load
 
 @dataclass(frozen=True)
 class DataSource:
-    """The test split of a data set by its spec, or a split in memory."""
+    """The test split of a data set by its spec, or a split in memory.
+
+    Attributes:
+        spec: of the data set.
+        split: in memory.
+        official: the folder of a stored set of its corrupted images.
+    """
 
     spec: str
     split: Split | None = None
+    official: Path | None = None
 
     def load(self) -> Split:
         """The whole test split."""
         return DATA.parse(self.spec).split("test") if self.split is None else self.split
+
+    def stored(self, split: Split) -> OfficialSet | None:
+        """The stored set of corrupted images, where there is one."""
+        numbered = self.split is None and isinstance(DATA.parse(self.spec), TinyImagenet)
+        return None if self.official is None else OfficialSet(self.official, split, numbered)
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,10 @@ class ModelSource:
         if self.path is None or self.description is None:
             raise ValueError(f"{self.label}: neither a model nor a described path")
         return load(self.path, self.description, split.shape, split.classes, self.trust_pickle)
+
+    def with_stored(self, official: Path | None) -> Self:
+        """The same with a stored set of corrupted images."""
+        return replace(self, data=replace(self.data, official=official))
 
 
 def labels(paths: list[Path]) -> list[str]:

@@ -2,13 +2,15 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from robusteval.core import config
 from robusteval.core.errors import InputError, SpecError
 from robusteval.probes import Probe, parse_view
+from robusteval.probes.corrupted import Corrupted
+from robusteval.probes.official import Official
 
 Samples = int | Literal["all"]
 
@@ -58,11 +60,22 @@ class Suite(BaseModel):
         """Every view with its group, in order."""
         return [(probe, group) for group in self.views for probe in group.probes]
 
+    def stored(self) -> Self:
+        """The suite with stored images for generated ones; as it is where it names views of stored images itself."""
+        if any(isinstance(probe, Official) for probe, _ in self.probes):
+            return self
+        groups = [Group(specs=tuple(map(_stored, group.probes)), samples=group.samples) for group in self.views]
+        return self.model_copy(update={"views": tuple(groups)})
+
     def size(self, group: Group, available: int, samples: Samples | None = None) -> int:
         """How many samples a group is measured on; `samples` stands in for the suite's own number."""
         wanted = self.samples if samples is None else samples
         whole = available if wanted == "all" else min(wanted, available)
         return whole if group.samples is None else min(group.samples, whole)
+
+
+def _stored(probe: Probe) -> str:
+    return Official(probe.corruption, probe.severity).spec if isinstance(probe, Corrupted) else probe.spec
 
 
 def load(name: str) -> Suite:

@@ -92,6 +92,7 @@ def describe(cell: Cell) -> dict[str, Any]:
         "view": cell.probe.spec,
         **{name: value for name, value in facets._asdict().items() if name in METRIC_COLUMNS},
         **_radius(facets.eps),
+        "origin": cell.origin,
         "n": cell.n,
     }
 

@@ -172,7 +172,7 @@ def gradients(patient: Patient) -> list[Finding]:
         "and with the margin: attacks that follow gradients are blind there.",
         "tiny-gradients": f"Gradients are tiny: the largest entry has the median {median:.1g} over {len(x)} images.",
     }
-    found = [Finding(name, *_GRADIENTS[name][:1], said[name], _GRADIENTS[name][1]) for name in raised(signs)]
+    found = [Finding(name, _GRADIENTS[name][0], said[name], _GRADIENTS[name][1]) for name in raised(signs)]
     return found or [
         Finding("gradients", "ok", f"Gradients reach the pixels: their largest entry has the median {median:.2g}.")
     ]
@@ -199,12 +199,12 @@ _GRADIENTS: dict[str, tuple[Severity, str]] = {
 def accuracy(patient: Patient) -> list[Finding]:
     """Clean accuracy at the level of guessing, and classes in another order."""
     right, n = int(patient.correct.sum()), len(patient.clean)
-    rate, present = wilson(right, n), len(patient.batch.y.unique())
+    rate, present = wilson(right, n), len(set(patient.batch.y.tolist()))
     found = [] if present == patient.classes else _few_classes(patient, present)
     if (order := _order(patient)) is not None:
         return [*found, order]
     if rate.low <= patient.chance:
-        says = f"Clean accuracy is that of guessing: {right} of {n} images right ({_percent(rate.value)}), with "
+        says = f"Clean accuracy is that of guessing: {right} of {n} images right ({_percent(rate.value)}) with "
         remedy = "See that the weights were loaded, and that data, labels and class order are those of its training."
         return [*found, Finding("accuracy", "error", f"{says}{patient.classes} classes.", remedy)]
     interval = f"{_percent(rate.low)} to {_percent(rate.high)}"

@@ -3,18 +3,20 @@
 import time
 import traceback
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from robusteval.attacks import Passes
-from robusteval.attacks.oracle import padded, steady
+from robusteval.attacks.oracle import SMALLEST, padded, steady
 from robusteval.core.errors import RecordError, RobustevalError
 from robusteval.core.precision import Precision, full_float32
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
 from robusteval.data import Split
+from robusteval.data.official import OfficialSet
 from robusteval.engine.plan import MOST_MODELS, Settings, Task
 from robusteval.engine.sources import ModelSource
 from robusteval.models.fuse import compiled, evaluation_form
@@ -46,6 +48,7 @@ class Worker:
     settings: Settings
     store: Store
     splits: dict[str, Split] = field(default_factory=dict)
+    officials: dict[str, OfficialSet] = field(default_factory=dict)
     models: dict[str, Ready] = field(default_factory=dict)
     shared: Shared = field(default_factory=Shared)
 
@@ -76,6 +79,7 @@ class Worker:
             passes=ready.passes,
             keep_logits=self.settings.keep_logits,
             keep_images=self.settings.save_adversarial is not None,
+            stored=partial(self._stored, task),
             shared=self.shared,
         )
         measurements = list(cell.probe.measure(subject, Stream.seeded(self.settings.seed)))
@@ -89,6 +93,17 @@ class Worker:
             self.store.write_images(cell.key, task.shard, self.settings.save_adversarial, *kept)
         facts = measurements[0].facts + Facts(by=self.settings.stamp)
         self.store.write_shard(cell.key, task.shard, measurements[0].frame, facts)
+
+    def _stored(self, task: Task, corruption: str, severity: int, severities: int) -> Tensor:
+        """The stored images of a shard."""
+        source = task.cell.source
+        if source.data.spec not in self.officials:
+            found = source.data.stored(self._split(source))
+            if found is None:
+                raise ValueError(f"{source.label} has no stored images")  # the plan has seen to it
+            self.officials[source.data.spec] = found
+        images = self.officials[source.data.spec].view(corruption, severity, severities, task.cell.n)
+        return images.images(task.rows).to(self.settings.device)
 
     def _split(self, source: ModelSource) -> Split:
         if source.data.spec not in self.splits:
@@ -125,9 +140,12 @@ def ready(
     Raises:
         InputError: torch cannot compile the model here.
     """
-    form, largest = evaluation_form(model, example).model, len(padded(example[:1].expand(max(rows, 1), -1, -1, -1)))
+    form = evaluation_form(model, example[:16]).model
+    largest = len(padded(example[:1].expand(max(rows, 1), -1, -1, -1)))
     if compile:
         form = compiled(form, example[torch.arange(largest, device=example.device) % len(example)])
         return Ready(model, form, Passes(rows, largest, gradients))
-    same = steady(form, example, rows, precision=gradients) and steady(model, example, rows, gradient=False)
-    return Ready(model, form, Passes(rows, None if same else max(rows, 32), gradients))
+    same = largest == SMALLEST or (
+        steady(form, example, rows, precision=gradients) and steady(model, example, rows, gradient=False)
+    )
+    return Ready(model, form, Passes(rows, None if same else largest, gradients))

@@ -38,6 +38,11 @@ class Attacked(Probe):
         """This probe and the attack."""
         return (self, self._attack)
 
+    @property
+    def depends(self) -> str:
+        """What the attack depends on."""
+        return self._attack.depends
+
     def measure(self, subject: Subject, rng: Stream) -> Iterator[Measurement]:
         """Run the attack."""
         attack = self._attack

@@ -35,12 +35,16 @@ class Corrupted(Probe):
     @property
     def facets(self) -> Facets:
         """A corruption of a severity."""
-        return Facets("corruption", self._corruption.name, severity=self.severity)
+        return Facets("corruption", self._corruption.name, severity=self.severity, origin="generated")
 
     @property
     def components(self) -> tuple[Component, ...]:
         """This probe and the corruption."""
         return (self, self._corruption)
+
+    def remark(self, shape: tuple[int, ...]) -> str | None:
+        """A family's name where it is meant for images of another size."""
+        return self._corruption.misfit(max(shape[1:]))
 
     def measure(self, subject: Subject, rng: Stream) -> Iterator[Measurement]:
         """Corrupt, then one forward pass."""

@@ -47,6 +47,7 @@ class Facets(NamedTuple):
         kind: of view.
         component: what changed the images.
         severity: of a corruption.
+        origin: of corrupted images: generated here, or official, which others made and published (TRUST R23).
         eps: radius of an attack, the largest where there are several.
         norm: of an attack.
         grade: of an attack (TRUST R14).
@@ -60,6 +61,7 @@ class Facets(NamedTuple):
     norm: str | None = None
     grade: str | None = None
     radii: tuple[float, ...] = ()
+    origin: str | None = None
 
 
 @dataclass
@@ -88,6 +90,7 @@ class Subject:
         passes: sizes of passes.
         keep_logits: whether logits of many classes are stored.
         keep_images: whether attacked images are to be kept.
+        stored: reads the shard's images as a stored set has them, by corruption, severity and number of severities.
         shared: keeps a changed batch for the next model.
     """
 
@@ -98,6 +101,7 @@ class Subject:
     passes: Passes
     keep_logits: bool = False
     keep_images: bool = False
+    stored: Callable[[str, int, int], Tensor] | None = None
     shared: Shared = field(default_factory=Shared)
 
     @property
@@ -129,6 +133,15 @@ class Probe(Component):
     def components(self) -> tuple[Component, ...]:
         """What the result depends on, each with a version."""
         return (self,)
+
+    @property
+    def depends(self) -> str:
+        """A digest of the files that the result depends on beside the model and the data; empty where there is none."""
+        return ""
+
+    def remark(self, shape: tuple[int, ...]) -> str | None:
+        """What a user should be warned of before images of this shape [c, h, w] are measured."""
+        return None
 
     @abstractmethod
     def measure(self, subject: Subject, rng: Stream) -> Iterator[Measurement]:

@@ -1,7 +1,7 @@
 """The table of a report: one row per model, clean beside robust accuracy, error bars and grades in sight."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 
 from robusteval.attacks.flags import FLAGS
 from robusteval.core.spec import Spec
+from robusteval.reporting import corruptions
 from robusteval.results import files
 
 MOST_CORRUPTIONS = 6
@@ -43,13 +44,14 @@ def table(metrics: pd.DataFrame) -> pd.DataFrame:
             shown[_graded(name, point)] = _column(point, models, percent)
     for view, rows in _by_view(metrics[metrics["metric"].eq("median-distance")]):
         shown[f"median distance, {_without_eps(view)}"] = _column(rows, models, "{:.4f}".format)
-    corrupted = _by_view(accuracy[accuracy["kind"].eq("corruption")])
-    if len(corrupted) <= MOST_CORRUPTIONS:
-        for view, rows in corrupted:
-            shown[view] = _column(rows, models, percent)
-    if len(corrupted) > 1:
-        parts = [rows for _, rows in corrupted]
-        shown[f"mean of {len(corrupted)} corrupted"] = [_mean(parts, model) for model in models]
+    corrupted = dict(_by_view(accuracy[accuracy["kind"].eq("corruption")]))
+    for kind, views in corruptions.kinds(metrics).items():
+        if len(corrupted) <= MOST_CORRUPTIONS or len(views) == 1:
+            for view in views:
+                shown[view] = _column(corrupted[view], models, percent)
+        if len(views) > 1:
+            parts = [corrupted[view] for view in views]
+            shown[f"mean of {len(views)} {kind.label}"] = [_mean(parts, model) for model in models]
     for view, rows in _by_view(_chosen(metrics, "ece", ["clean"])):
         shown["ece (%)" if view == "clean" else f"ece (%), {view}"] = _column(rows, models, percent)
     for view, rows in _by_view(_chosen(metrics, "gamma", ["linearity"])):
@@ -61,7 +63,7 @@ def notes(metrics: pd.DataFrame) -> list[str]:
     """What a reader must know to read the table, one sentence each."""
     sizes = metrics.groupby("view", sort=False)["n"].max()
     views = metrics.drop_duplicates("view")
-    counts = "; ".join(f"{n} for {', '.join(sizes.index[sizes.eq(n)])}" for n in dict.fromkeys(sizes.dropna()))
+    counts = "; ".join(f"{n} for {_listed(metrics, sizes.index[sizes.eq(n)])}" for n in dict.fromkeys(sizes.dropna()))
     lines = [
         f"Data: {', '.join(dict.fromkeys(metrics['data'].dropna()))}; samples: {counts}.",
         "Accuracy in %, ± the larger half of the 95% interval over samples (Wilson; bootstrap for ECE and gamma).",
@@ -79,11 +81,7 @@ def notes(metrics: pd.DataFrame) -> list[str]:
         )
     if views["kind"].eq("linearity").any():
         lines.append("gamma: local linearity error of the loss, in nats.")
-    if views["kind"].eq("corruption").any():
-        lines.append(
-            "Corruptions are generated here with the constants of the data-set family, not the official files; "
-            "their mean is over the views, unnormalised."
-        )
+    lines += _about_corruptions(corruptions.kinds(metrics))
     if metrics["grade"].eq("quick").any():
         lines.append("quick: a single or short attack; accuracy under it is an upper bound of robust accuracy.")
     if metrics["grade"].isin(["A", "B"]).any():
@@ -95,6 +93,38 @@ def notes(metrics: pd.DataFrame) -> list[str]:
     failed = metrics[metrics["error"].notna()]
     lines += [f"failed: {row.model}, {row.view}: {row.error}" for row in failed.itertuples()]
     return [" ".join(line.split()) for line in lines]
+
+
+def _listed(metrics: pd.DataFrame, views: Iterable[str]) -> str:
+    """Names of views, many corrupted ones of a kind in a word."""
+    left = dict.fromkeys(views)
+    for kind, members in corruptions.kinds(metrics).items():
+        inside = [view for view in members if view in left]
+        if len(inside) > MOST_CORRUPTIONS:
+            left = {view: None for view in left if view not in inside} | {f"{len(inside)} {kind.label}": None}
+    return ", ".join(left)
+
+
+def _about_corruptions(kinds: Mapping[corruptions.Kind, Sequence[str]]) -> list[str]:
+    """Where the corrupted images come from, and what their means are means of (TRUST R21 to R23)."""
+    lines = []
+    if any(not kind.stored for kind in kinds):
+        lines.append(
+            "Corruptions are generated here with the constants of the data-set family, not the official files; "
+            "their mean is over the views, unnormalised."
+        )
+    if any(kind.origin == "official" for kind in kinds):
+        lines.append("official: corrupted images of a stored set that others made; their mean is over the views.")
+    if any(kind.stored and kind.origin == "generated" for kind in kinds):
+        lines.append("stored: corrupted images that robusteval corrupt made, read from disk; they are not official.")
+    for kind, views in kinds.items():
+        whole = 0 if kind.set == "other" else len(corruptions.expected(kind))
+        if 1 < len(views) < whole:
+            lines.append(
+                f"The mean of {len(views)} {kind.label} is not the score of the set, which is over all {whole} of its "
+                "corruptions and severities."
+            )
+    return lines
 
 
 def markdown(shown: pd.DataFrame, remarks: Sequence[str]) -> str:

@@ -63,14 +63,14 @@ def _leaves(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
     ]
 
 
-def read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A frame and its facts.
+def read_frame(path: Path, columns: list[str] | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A frame, or some of its columns, and its facts.
 
     Raises:
         RecordError: the file is missing or damaged.
     """
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
         return table.to_pandas(), json.loads((table.schema.metadata or {}).get(_FACTS, b"{}"))
     except FileNotFoundError:
         raise RecordError(f"{path} is missing: its run did not end; run the same command again") from None

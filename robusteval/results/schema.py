@@ -22,6 +22,7 @@ METRIC_COLUMNS: dict[str, str] = {
     "kind": "str",
     "component": "str",
     "severity": "Int64",
+    "origin": "str",
     "eps": "float64",
     "eps_text": "str",
     "norm": "str",

@@ -127,6 +127,14 @@ class Store:
         frame, facts = files.read_frame(self._cell(cell))
         return frame, _from_json(facts)
 
+    def read_columns(self, cell: str, columns: list[str]) -> pd.DataFrame:
+        """Some columns of the rows of a finished cell."""
+        return files.read_frame(self._cell(cell), columns)[0]
+
+    def write_csv(self, name: str, frame: pd.DataFrame) -> None:
+        """Write a table for readers: the record does not depend on it."""
+        files.write_text(self.folder / f"{name}.csv", frame.to_csv(index=False))
+
     def write_examples(self, cell: str, examples: Mapping[str, Tensor]) -> None:
         """Store a few images of a cell."""
         payload = safetensors.torch.save({name: tensor.contiguous().cpu() for name, tensor in examples.items()})
@@ -156,7 +164,10 @@ class Store:
 
     def read_metrics(self) -> pd.DataFrame:
         """The table `metrics` with its own types."""
-        return self.read_table("metrics").astype(METRIC_COLUMNS)
+        metrics = self.read_table("metrics")
+        if "origin" not in metrics:  # a record of before stored sets could be read
+            metrics = metrics.assign(origin=metrics["kind"].map({"corruption": "generated"}))
+        return metrics[[*METRIC_COLUMNS]].astype(METRIC_COLUMNS)
 
     def _cell(self, cell: str) -> Path:
         return self.folder / "samples" / f"{cell[:ID_LENGTH]}.parquet"

@@ -57,7 +57,7 @@ finally:
     assert "Usage: robusteval" in done.stdout
 
 
-@pytest.mark.parametrize("verb", ["train", "eval", "report", "list"])
+@pytest.mark.parametrize("verb", ["train", "eval", "corrupt", "report", "list"])
 def test_help_of_a_verb(command: Call, verb: str) -> None:
     answer = command(verb, "--help")
     assert (answer.code, answer.err) == (0, "")

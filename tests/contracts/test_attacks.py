@@ -1,8 +1,10 @@
 """What every attack owes its caller: all that are registered, in every norm."""
 
+import contextlib
 import copy
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +20,7 @@ from robusteval.core.component import Provider
 from robusteval.core.errors import InputError, SpecError
 from robusteval.core.rng import Stream
 from robusteval.core.types import Batch
-from robusteval.models import ARCHITECTURES
+from robusteval.models import ARCHITECTURES, checkpoint
 from robusteval.models.classifier import Classifier
 
 NAMES = [name for name, attack in ATTACKS.classes.items() if not issubclass(attack, Provider)]
@@ -26,17 +28,29 @@ EPS = {"linf": ("2/255", "0.4/255"), "l2": ("0.08", "0.001"), "l1": ("0.4", "0.0
 # What is tried of an attack whose defaults are slow or not all there is to it.
 ARGUMENTS = {
     "apgd": ["steps=12", "loss='dlr', steps=12, restarts=2", "loss='t', steps=12, targets=2"],
-    "autoattack": ["steps=8, targets=2, n_queries=20"],
-    "fab": ["steps=12, restarts=2, targets=2"],
+    "autoattack": ["steps=8, targets=2, n_queries=20", "mode='rand', steps=3, eot=2"],
+    "cw": ["binary_search_steps=4, steps=12, initial_const=0.1"],
+    "deepfool": ["steps=8"],
+    "eot-pgd": ["steps=6, eot=2"],
+    "fab": ["steps=12, restarts=2, targets=2", "targeted=False, steps=8, restarts=2"],
+    "fmn": ["steps=20"],
     "noise": ["draws=20"],
     "square": ["n_queries=50"],
+    "transfer": ["steps=8, restarts=2"],
 }
+# What else than eps an attack cannot do without.
+NEEDED = {"transfer": {"source": "twin.safetensors"}}
+
+
+def needed(name):
+    """That as the end of a spec's arguments."""
+    return "".join(f", {key}={value!r}" for key, value in NEEDED.get(name, {}).items())
 
 
 def specs(number):
     """Every attack in every norm that it knows, at the eps of that number."""
     return [
-        f"{name}(eps={EPS[norm][number]}, norm='{norm}'{', ' * bool(arguments)}{arguments})"
+        f"{name}(eps={EPS[norm][number]}, norm='{norm}'{', ' * bool(arguments)}{arguments}{needed(name)})"
         for name in NAMES
         for norm in ATTACKS.classes[name].norms
         for arguments in ARGUMENTS.get(name, [""])
@@ -79,6 +93,21 @@ def _one_thread():
 @pytest.fixture(scope="module")
 def model():
     return strangers_net()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _twin(tmp_path_factory, model):
+    """The checkpoint that points are carried over from, in the working directory."""
+    card = checkpoint.Card(
+        architecture="resnet-cifar(depth=8, shortcut='A')",
+        classes=tuple("0123"),
+        shape=(3, 8, 8),
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.25, 0.3),
+    )
+    with contextlib.chdir(tmp_path_factory.mktemp("twin")):
+        checkpoint.save(Path("twin.safetensors"), model, card)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +194,9 @@ def test_trust_r1_normalisation_is_part_of_what_is_differentiated(spec, batch):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_trust_r2_eps_is_kept_as_written(name):
-    attack = ATTACKS.parse(f"{name}(eps=8/255)")
+    attack = ATTACKS.parse(f"{name}(eps=8/255{needed(name)})")
     assert attack.eps == 8 / 255
-    assert attack.spec == f"{name}(eps=8/255)"
+    assert attack.spec == f"{name}(eps=8/255{needed(name)})"
 
 
 @pytest.mark.parametrize("spec", SPECS + SMALL)
@@ -224,10 +253,11 @@ def test_trust_r8_what_is_wrong_from_the_start_is_broken_and_never_attacked(spec
     assert (result.steps_to_break[wrong] == 0).all()
     assert torch.equal(result.inputs[wrong], batch.x[wrong])
     assert result.steps_to_break[~result.broken].isnan().all()
-    longest = sum(search.budget * search.entries(4) for search in ATTACKS.parse(spec).searches)
+    searches = ATTACKS.parse(spec).searches
+    longest = sum(search.budget * search.entries(4) for search in searches)
     assert (result.steps_to_break[result.broken] <= longest).all()
     alone = robusteval.attack(model, batch.x[wrong], batch.y[wrong], spec)
-    assert (alone.forwards, alone.backwards) == (13, 0)
+    assert (alone.forwards, alone.backwards) == (13 * max(search.eot for search in searches), 0)
 
 
 class Counting(nn.Module):
@@ -283,7 +313,7 @@ def test_a_model_that_cuts_the_gradient_is_attacked_all_the_same(spec, batch):
 
     class Quantised(nn.Module):
         def forward(self, x):
-            return (x * 4).to(torch.uint8).float().mean(dim=(2, 3))
+            return nn.functional.pad((x * 4).to(torch.uint8).float().mean(dim=(2, 3)), (0, 1))
 
     model = Quantised()
     y = predict(model, batch.x, 64).argmax(dim=1)
@@ -296,19 +326,23 @@ def test_a_model_that_cuts_the_gradient_is_attacked_all_the_same(spec, batch):
     ("arguments", "error", "message"),
     [
         ("", SpecError, "needs eps, as in {name}(eps=...)"),
-        ("eps=8", InputError, "eps=8.0: must be at most 1 for linf: images are in [0, 1], so write eps=8/255"),
+        (
+            "eps=8, norm='linf'",
+            InputError,
+            "eps=8.0: must be at most 1 for linf: images are in [0, 1], so write eps=8/255",
+        ),
         ("eps=-0.1", InputError, "eps=-0.1: must be at least 0 and finite"),
         ("eps='8/255'", SpecError, "eps must be float or a list of float, not '8/255'"),
         ("eps=[]", InputError, "eps=(): must be a number or a list of them"),
         ("eps=[2/255, 1/255]", InputError, "eps=(2/255, 1/255): must rise from each to the next"),
-        ("eps=[0.1, 8]", InputError, "eps=8.0: must be at most 1 for linf"),
+        ("eps=[0.1, 8], norm='linf'", InputError, "eps=8.0: must be at most 1 for linf"),
         ("eps=8/255, norm='l7'", SpecError, "norm must be 'linf' or 'l2' or 'l1', not 'l7'"),
         ("eps=8/255, epss=1", SpecError, "no parameter 'epss'; did you mean 'eps'"),
     ],
 )
 def test_a_wrong_spec_is_answered_with_the_rule(name, arguments, error, message):
     with pytest.raises(error) as caught:
-        ATTACKS.parse(f"{name}({arguments})")
+        ATTACKS.parse(f"{name}({arguments}{arguments and needed(name)})")
     assert message.format(name=name) in str(caught.value)
 
 
@@ -317,14 +351,14 @@ def test_a_norm_that_an_attack_does_not_know_is_refused(name):
     known = ATTACKS.classes[name].norms
     for norm in set(NORMS) - set(known):
         with pytest.raises(InputError, match=f"norm='{norm}': {name} works in {' and '.join(known)} only"):
-            ATTACKS.parse(f"{name}(eps=0.1, norm='{norm}')")
+            ATTACKS.parse(f"{name}(eps=0.1, norm='{norm}'{needed(name)})")
 
 
 @pytest.mark.parametrize("eps", [math.inf, math.nan])
 @pytest.mark.parametrize("name", NAMES)
 def test_eps_is_a_number(name, eps):
     with pytest.raises(InputError, match="finite"):
-        ATTACKS.classes[name](eps=eps, norm="l2")
+        ATTACKS.classes[name](eps=eps, norm="l2", **NEEDED.get(name, {}))
 
 
 def test_an_unknown_attack_is_answered_with_the_nearest():

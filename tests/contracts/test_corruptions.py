@@ -10,14 +10,19 @@ from robusteval.data import DATA
 
 RNG = Stream.seeded(3)
 CLOTHES = DATA.parse("fashion-mnist").split("test").first(64).batch()
-INPUTS = {
-    "grey": CLOTHES.x,
-    "colour": torch.stack([CLOTHES.x[:, 0], CLOTHES.x[:, 0].flip(2), CLOTHES.x[:, 0].roll(1, 0)], dim=1),
-    "8x8": CLOTHES.x[..., 8:16, 8:16],
-}
+COLOUR = torch.stack([CLOTHES.x[:, 0], CLOTHES.x[:, 0].flip(2), CLOTHES.x[:, 0].roll(1, 0)], dim=1)
+INPUTS = {"grey": CLOTHES.x, "colour": COLOUR, "8x8": CLOTHES.x[..., 8:16, 8:16]}
+SOME = 16
 
 
-@pytest.fixture(params=CORRUPTIONS.classes)
+ALL = [
+    name if place == 0 else f"{name}(family={family!r})"
+    for name, corruption in CORRUPTIONS.classes.items()
+    for place, family in enumerate(corruption.families)
+]
+
+
+@pytest.fixture(params=ALL)
 def corruption(request):
     return CORRUPTIONS.parse(request.param)
 
@@ -28,9 +33,10 @@ def x(request):
 
 
 def test_images_stay_images(corruption, x):
+    x = x[:SOME]
     before = x.clone()
-    for severity in range(1, corruption.severities + 1):
-        changed = corruption(x, severity, CLOTHES.ids, RNG)
+    for severity in {1, corruption.severities}:
+        changed = corruption(x, severity, CLOTHES.ids[:SOME], RNG)
         assert changed.shape == x.shape
         assert changed.dtype == torch.float32
         assert ((changed >= 0) & (changed <= 1)).all()
@@ -38,24 +44,22 @@ def test_images_stay_images(corruption, x):
         assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("severity", [1, -1])
-def test_the_same_bits_in_any_batch_and_order(corruption, x, severity):
-    severity %= corruption.severities + 1
+def test_the_same_bits_in_any_batch_and_order(corruption, x):
+    severity = corruption.severities
     whole = corruption(x, severity, CLOTHES.ids, RNG)
-    assert torch.equal(corruption(x, severity, CLOTHES.ids, RNG), whole)
-    for size in (1, 7):
-        pairs = zip(x.split(size), CLOTHES.ids.split(size), strict=True)
-        assert torch.equal(torch.cat([corruption(part, severity, ids, RNG) for part, ids in pairs]), whole)
+    for size, rows in ((1, SOME), (7, 64)):
+        pairs = zip(x[:rows].split(size), CLOTHES.ids[:rows].split(size), strict=True)
+        assert torch.equal(torch.cat([corruption(part, severity, ids, RNG) for part, ids in pairs]), whole[:rows])
     order = Stream.seeded(0).permutation(torch.tensor([0]), 64)[0]
     assert torch.equal(corruption(x[order], severity, CLOTHES.ids[order], RNG), whole[order])
 
 
 def test_severity_rises(corruption):
-    severities = range(1, corruption.severities + 1)
-    changes = [(corruption(CLOTHES.x, each, CLOTHES.ids, RNG) - CLOTHES.x).abs().mean().item() for each in severities]
+    """In colour, as saturation leaves grey images what they are."""
+    severities = range(1, corruption.severities + 1 if corruption.ordered else 2)
+    changes = [(corruption(COLOUR, each, CLOTHES.ids, RNG) - COLOUR).abs().mean().item() for each in severities]
     assert changes[0] > 0
-    if corruption.ordered:
-        assert changes == sorted(set(changes))
+    assert changes == sorted(set(changes))
 
 
 def test_other_severities_are_refused(corruption):
@@ -64,6 +68,14 @@ def test_other_severities_are_refused(corruption):
             corruption(CLOTHES.x, severity, CLOTHES.ids, RNG)
 
 
-def test_every_family_has_as_many_severities(corruption):
-    assert {len(constants) for constants in corruption.families.values()} == {corruption.severities}
-    assert corruption.severities in (1, 5)
+@pytest.mark.parametrize("name", CORRUPTIONS.classes)
+def test_families_and_severities(name):
+    """The common corruptions have 5 severities in three families, the first of which is cifar."""
+    corruption = CORRUPTIONS.classes[name]
+    sizes = {family: len(constants) for family, constants in corruption.families.items()}
+    assert set(sizes.values()) <= {1, 5}
+    if corruption.category in ("mnist-c", "cifar10-c-bar"):
+        assert list(sizes) == [corruption.category]
+    else:
+        assert list(sizes)[:3] == ["cifar", "tiny-imagenet", "imagenet"]
+        assert [sizes[family] for family in list(sizes)[:3]] == [5, 5, 5]

@@ -18,7 +18,7 @@ from robusteval.results.schema import PREDICTION_COLUMNS, is_classified, own_col
 OWN = [
     name
     for name, probe in PROBES.classes.items()
-    if name not in ("attacked", "corrupted") and not issubclass(probe, Provider)
+    if name not in ("attacked", "corrupted", "official") and not issubclass(probe, Provider)
 ]
 VIEWS = [*OWN, "gaussian-noise@2", "fog@5", "fgsm(eps=2/255)", "pgd(eps=2/255, steps=3, norm='linf')"]
 SHAPE = (3, 32, 32)

@@ -8,7 +8,7 @@ from torch import Tensor
 from robusteval.core.errors import InputError, SpecError
 from robusteval.core.rng import Stream
 from robusteval.corruptions import CORRUPTIONS, Corruption
-from robusteval.corruptions.corruption import Families
+from robusteval.corruptions.corruption import BLOCK, Category, Families
 
 RNG = Stream.seeded(0)
 IDS = torch.arange(4)
@@ -32,6 +32,7 @@ class Recorder(Corruption):
     """Shows what the author's hole is given, and returns what a test asks for."""
 
     name: ClassVar[str] = "recorder"
+    category: ClassVar[Category] = "extra"
     families: ClassVar[Families] = {"cifar": (0.0, 0.5), "own": (0.25, 0.75)}
 
     def corrupt(self, x: Tensor, severity: int, ids: Tensor, rng: Stream) -> Tensor:
@@ -41,6 +42,14 @@ class Recorder(Corruption):
         assert rng == RNG.stream("corruption", "recorder", severity)
         shift = torch.tensor([0.0, 1 / 255, 1.9 / 255], dtype=torch.float64)[:, None, None]
         return x + shift + self.constants(x, severity)[0]
+
+
+@dataclass(frozen=True)
+class Sized(Recorder):
+    """Has constants for every size."""
+
+    name: ClassVar[str] = "sized"
+    families: ClassVar[Families] = dict.fromkeys(("cifar", "tiny-imagenet", "imagenet"), (0.0, 0.5))
 
 
 def test_the_result_is_cut_to_bytes_and_the_box():
@@ -66,13 +75,18 @@ def test_only_five_severities(name, severity):
         CORRUPTIONS.parse(name)(GREY, severity, IDS, RNG)
 
 
-@pytest.mark.parametrize("name", CIFAR_C)
-@pytest.mark.parametrize("shape", [(1, 41, 41), (3, 64, 64), (3, 32, 41)])
-def test_larger_images_need_a_named_family(name, shape):
-    x, ids = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)), IDS[:2]
-    with pytest.raises(SpecError, match=f"^{name} has no constants for images of {max(shape)} px: name one of its fam"):
-        CORRUPTIONS.parse(name)(x, 1, ids, RNG)
-    assert CORRUPTIONS.parse(f"{name}(family='cifar')")(x, 1, ids, RNG).shape == x.shape
+@pytest.mark.parametrize(("side", "family"), [(28, "cifar"), (40, "cifar"), (41, "tiny-imagenet"), (65, "imagenet")])
+def test_the_family_follows_the_size(side, family):
+    assert Sized().family_of(side) == family
+    assert Sized("cifar").family_of(side) == "cifar"
+    assert Recorder().family_of(500) == "cifar"  # the only one of its own that is meant for a size
+
+
+def test_a_family_at_another_size_is_named():
+    assert Sized("imagenet").misfit(32) == (
+        "sized(family='imagenet'): the constants of imagenet are not meant for images of 32 px; cifar's are"
+    )
+    assert Sized("imagenet").misfit(224) is Sized().misfit(32) is Recorder("own").misfit(32) is None
 
 
 def test_the_family_is_known_and_counts():
@@ -87,3 +101,30 @@ def test_the_family_is_known_and_counts():
 def test_only_images_are_corrupted(shape):
     with pytest.raises(InputError, match=r"images=\(4, .*\): corruptions are of grey or colour images"):
         CORRUPTIONS.parse("fog")(torch.zeros(shape), 1, IDS, RNG)
+
+
+def test_a_large_batch_goes_through_in_blocks():
+    many = torch.arange(2 * BLOCK + 1)
+    x = GREY[:1].expand(len(many), -1, -1, -1)
+    whole = CORRUPTIONS.parse("gaussian-noise")(x, 3, many, RNG)
+    for row in (0, BLOCK - 1, BLOCK, 2 * BLOCK):
+        alone = CORRUPTIONS.parse("gaussian-noise")(x[:1], 3, many[row : row + 1], RNG)
+        assert torch.equal(whole[row : row + 1], alone)
+
+
+@dataclass(frozen=True)
+class Halves(Recorder):
+    """Ends between two levels."""
+
+    name: ClassVar[str] = "halves"
+    families: ClassVar[Families] = {"cifar": (0.0,), "mnist-c": (0.0,)}
+
+    def corrupt(self, x: Tensor, severity: int, ids: Tensor, rng: Stream) -> Tensor:
+        return (x * 255 + torch.tensor([0.4, 0.5, 0.5 - 1e-9], dtype=torch.float64)[:, None, None]) / 255
+
+
+def test_mnist_c_is_rounded_where_the_others_are_cut():
+    x = torch.full((1, 3, 8, 8), 101 / 255)
+    for family, levels in (("cifar", [101, 101, 101]), ("mnist-c", [101, 102, 102])):
+        assert Halves(family)(x, 1, IDS[:1], RNG).mul(255).round()[0, :, 0, 0].tolist() == levels
+    assert Halves("mnist-c")(torch.ones(1, 3, 8, 8), 1, IDS[:1], RNG).unique().tolist() == [1]

@@ -2,6 +2,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,17 @@ def test_rows_without_logits_do_not_serve_where_they_are_kept(home: Path) -> Non
 def test_settings_are_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         Settings(**wrong)
+
+
+def test_a_family_meant_for_another_size_is_said_once(measure: Measure, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "sized.toml").write_text(
+        '[[views]]\nspecs = ["fog@2", "fog(family=\'imagenet\')@2", "fog(family=\'imagenet\')@3"]\n'
+    )
+    said: list[str] = []
+    measure(tmp_path / "report", suite=tmp_path / "sized.toml", samples=4, said=said)
+    assert said == ["fog(family='imagenet'): the constants of imagenet are not meant for images of 8 px; cifar's are"]
+
+
+def test_the_record_names_the_library_that_encodes_jpeg(reference: Path) -> None:
+    versions = json.loads((reference / "run.json").read_text())["versions"]
+    assert versions["pillow"] == version("pillow")

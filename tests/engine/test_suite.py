@@ -1,4 +1,6 @@
 import shlex
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -7,18 +9,55 @@ from robusteval.cli.train import slug
 from robusteval.core import config
 from robusteval.core.errors import RobustevalError
 from robusteval.core.spec import split
+from robusteval.corruptions import CORRUPTIONS
 from robusteval.data import DATA
 from robusteval.engine.suite import Group, Suite, load
+from robusteval.probes.corrupted import Corrupted
 from robusteval.training import Recipe
 from robusteval.variants import VARIANTS
 
 
-@pytest.mark.parametrize("name", ["quick", "standard"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in config.suites().glob("*.toml")))
 def test_the_packaged_suites(name: str) -> None:
     suite = load(name)
     assert suite.name == name
     assert suite.description
     assert "clean" in {probe.spec for probe, _ in suite.probes}
+
+
+@pytest.mark.parametrize(
+    ("name", "sets", "views"),
+    [
+        ("standard", {"noise": 3, "blur": 4, "weather": 4, "digital": 4}, 75),
+        ("extra", {"extra": 4}, 20),
+        ("c-bar", {"cifar10-c-bar": 10}, 50),
+    ],
+)
+def test_trust_r21_a_suite_has_every_corruption_of_its_set_at_every_severity(
+    name: str, sets: dict[str, int], views: int
+) -> None:
+    probes = [probe for probe, _ in load(name).probes if isinstance(probe, Corrupted)]
+    corruptions = {probe.corruption: CORRUPTIONS.parse(probe.corruption) for probe in probes}
+    assert Counter(corruption.category for corruption in corruptions.values()) == sets
+    assert Counter(corruption.category for corruption in CORRUPTIONS.classes.values()) >= Counter(sets)
+    assert {(probe.corruption, probe.severity) for probe in probes} == set(product(corruptions, range(1, 6)))
+    assert len(probes) == views
+
+
+def test_mnist_c_has_its_own_constants() -> None:
+    probes = [probe for probe, _ in load("mnist-c").probes if isinstance(probe, Corrupted)]
+    assert len(probes) == 15
+    assert {CORRUPTIONS.parse(probe.corruption).family_of(28) for probe in probes} == {"mnist-c"}
+    assert {probe.severity for probe in probes} == {1}
+
+
+def test_stored_images_stand_in_for_generated_ones() -> None:
+    suite = load("standard")
+    stored = suite.stored()
+    views, others = ([probe.spec for probe, _ in each.probes] for each in (suite, stored))
+    assert others == [f"official:{view}" if "@" in view else view for view in views]
+    assert [group.samples for group in stored.views] == [None, 1000]
+    assert stored.stored() == stored
 
 
 @pytest.mark.parametrize("path", sorted((config.suites() / "papers").glob("*.toml")), ids=lambda path: path.stem)

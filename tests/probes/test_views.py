@@ -84,7 +84,7 @@ def test_trust_r2_a_view_keeps_what_was_written(view, kind, text):
         ("fog@0", InputError, "severity=0: must be in 1..5, as in fog@1"),
         ("fog@6", InputError, "severity=6: must be in 1..5, as in fog@1"),
         ("fogg@3", SpecError, "did you mean 'fog'?"),
-        ("gaussian-nose", SpecError, "did you mean 'gaussian-noise@3'?"),
+        ("gaussian-nose", SpecError, "did you mean 'gaussian-noise@3'"),
         ("pdg(eps=8/255, steps=100)", SpecError, "did you mean 'pgd'?"),
         ("pgd", SpecError, "pgd needs eps"),
         ("pgd(eps=8/255, stepz=2)", SpecError, "pgd has no parameter 'stepz'; did you mean 'step' or 'steps'?"),

@@ -187,3 +187,18 @@ def test_metrics_keep_their_columns_and_types(store: Store) -> None:
     pd.testing.assert_frame_equal(store.read_metrics(), frame)
     assert list(pd.read_csv(store.folder / "metrics.csv").columns) == list(METRIC_COLUMNS)
     assert frame["error"].isna().tolist() == [True, False]
+
+
+def test_a_record_without_origins_has_generated_corruptions(store: Store) -> None:
+    rows = [{"view": "clean", "kind": "clean"}, {"view": "fog@3", "kind": "corruption"}]
+    store.write_table("metrics", metric_frame(rows).drop(columns="origin"))
+    found = store.read_metrics()
+    assert list(found.columns) == list(METRIC_COLUMNS)
+    assert found["origin"].fillna("none").tolist() == ["none", "generated"]
+
+
+def test_some_columns_of_a_cell_are_read_alone(store: Store) -> None:
+    frame = pd.DataFrame({"sample": [1, 2], "correct": [True, False], "nll": [0.1, 0.2]})
+    store.write_shard("c" * 64, 0, frame, Facts())
+    store.finish("c" * 64, 1)
+    pd.testing.assert_frame_equal(store.read_columns("c" * 64, ["sample", "correct"]), frame[["sample", "correct"]])
