@@ -57,7 +57,9 @@ class Landscape(Probe):
         directions = [self._direction(subject, rng, number) for number in range(self.directions)]
         columns = {f"rise_{radius:g}": self._rise(subject, home, directions, radius).cpu() for radius in self.radii}
         frame = pd.DataFrame({"sample": subject.batch.ids.cpu(), "label": subject.batch.y.cpu(), **columns})
-        yield Measurement(self.spec, frame, Facts(len(frame) * (1 + 2 * self.directions * len(self.radii))))
+        grids = self.grids(subject, rng)
+        passes = 2 + 2 * self.directions * len(self.radii) + sum(map(len, grids.values()))
+        yield Measurement(self.spec, frame, Facts(len(frame) * passes, len(frame)), grids=grids)
 
     def grids(self, subject: Subject, rng: Stream) -> dict[str, pd.DataFrame]:
         """Mean loss and accuracy over the shard on a line and a plane of weight space, and on a plane of image space.

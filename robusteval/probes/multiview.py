@@ -1,6 +1,6 @@
 """Which of two views of a class a model has learned (Chidambaram et al. 2023, arXiv:2210.13512)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -13,11 +13,10 @@ from torch import Tensor
 
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
-from robusteval.probes.probe import Measurement, Probe, Subject
+from robusteval.probes.probe import Measurement, Probe, Statistic, Subject
 from robusteval.results.store import Facts
 
 Floats = NDArray[np.float64]
-Statistic = Callable[[Floats], Floats]
 VIEWS = ("both", "first", "second")
 
 

@@ -61,8 +61,8 @@ def test_it_draws_three_grids_round_the_model(subject, rng):
 
 
 def test_it_counts_its_passes(subject, rng):
-    facts = measured(Landscape(directions=3), subject(network(), X, Y), rng).facts
-    assert (facts.forwards, facts.backwards) == (40 * (1 + 3 * 2 * 3), 0)
+    facts = measured(Landscape(directions=3, points=5), subject(network(), X, Y), rng).facts
+    assert (facts.forwards, facts.backwards) == (40 * (1 + 3 * 2 * 3 + 17 + 25 + 25 + 1), 40)
 
 
 @pytest.mark.parametrize(
