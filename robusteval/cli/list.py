@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def list_components(
     kind: Annotated[str | None, typer.Argument(help="One kind, such as attacks; all by default.")] = None,
 ) -> None:
-    """List everything that a spec can name: attacks, corruptions, variants, metrics, data sets, ...; suites, recipes."""
+    """List what a spec can name: attacks, corruptions, variants, metrics, data sets, ..., and suites and recipes."""
     from robusteval.attacks import ATTACKS
     from robusteval.calibration import RECALIBRATORS
     from robusteval.core import config
