@@ -37,7 +37,7 @@ def test_importing_imports_nothing_heavy():
 
 def test_no_exported_name_is_hidden_by_the_module_of_a_component():
     """Importing `metrics/NAME.py` sets `metrics.NAME`, whatever stood there."""
-    packages = ("attacks", "corruptions", "data", "engine", "metrics", "models", "probes", "variants")
+    packages = ("attacks", "calibration", "corruptions", "data", "engine", "metrics", "models", "probes", "variants")
     for name in packages:
         package = importlib.import_module(f"robusteval.{name}")
         for registry in (value for value in vars(package).copy().values() if isinstance(value, Registry)):

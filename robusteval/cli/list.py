@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def list_components(
     kind: Annotated[str | None, typer.Argument(help="One kind, such as attacks; all by default.")] = None,
 ) -> None:
-    """List attacks, corruptions, variants, metrics, probes, architectures, data sets, executors, suites, recipes."""
+    """List what a spec can name: attacks, corruptions, variants, metrics, data sets, ..., and suites and recipes."""
     from robusteval.attacks import ATTACKS
+    from robusteval.calibration import RECALIBRATORS
     from robusteval.core import config
     from robusteval.corruptions import CORRUPTIONS
     from robusteval.data import DATA
@@ -30,6 +31,7 @@ def list_components(
         "corruptions": CORRUPTIONS,
         "variants": VARIANTS,
         "metrics": METRICS,
+        "recalibrators": RECALIBRATORS,
         "probes": PROBES,
         "architectures": ARCHITECTURES,
         "data": DATA,

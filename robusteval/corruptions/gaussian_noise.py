@@ -21,6 +21,7 @@ class GaussianNoise(Corruption):
     """Independent normal noise on every pixel and channel; the constant is its standard deviation."""
 
     name: ClassVar[str] = "gaussian-noise"
+    version: ClassVar[int] = 2
     category: ClassVar[Category] = "noise"
     families: ClassVar[Families] = {
         "cifar": (0.04, 0.06, 0.08, 0.09, 0.10),

@@ -10,18 +10,23 @@ from numpy.typing import NDArray
 
 from robusteval.attacks import ATTACKS
 from robusteval.attacks.flags import raised
+from robusteval.calibration import RECALIBRATORS
+from robusteval.calibration.crossfit import halves_of, recalibrated
 from robusteval.core.statistics import median_interval, percentile_interval, poisson_weights, resample, wilson
 from robusteval.core.types import Estimate
 from robusteval.engine.crosscheck import Verdicts, crossed, marked
 from robusteval.engine.plan import Cell
 from robusteval.metrics import METRICS, estimate
 from robusteval.metrics.functional.scoring import weighted_mean
+from robusteval.metrics.metric import measurable
 from robusteval.probes.attacked import Attacked
 from robusteval.probes.clean import Clean
 from robusteval.results.schema import METRIC_COLUMNS, is_classified, metric_frame, own_columns, predictions_of
 from robusteval.results.store import ID_LENGTH, Facts, Store
 
 DRAWS = 1000
+RECALIBRATED = ("ece", "nll")
+"""What is reported after temperature scaling too, cross-fitted within the samples (TRUST R26)."""
 
 
 class Summary:
@@ -39,7 +44,7 @@ class Summary:
             "forwards": facts.forwards,
             "backwards": facts.backwards,
         }
-        estimates = self._estimates(frame)
+        estimates = {**self._estimates(frame), **self._statistics(cell, frame)}
         if not estimates:
             return [{**common, "error": "no sample has a finite value"}]
         rows = [{**common, "metric": name, **found._asdict(), "n": n} for name, (found, n) in estimates.items()]
@@ -59,13 +64,26 @@ class Summary:
         if is_classified(frame):
             predictions = predictions_of(frame)
             weights = self._resampling(predictions.samples)
-            for name in METRICS.classes:
-                found[name] = estimate(METRICS.parse(name), predictions, weights=weights), len(frame)
+            for name, metric in measurable(predictions).items():
+                found[name] = estimate(metric, predictions, weights=weights), len(frame)
+            halves = halves_of(predictions.samples, self.seed)
+            if predictions.logits is not None and 0 < halves.sum() < len(halves):
+                after, _ = recalibrated(RECALIBRATORS.parse("temperature"), predictions, self.seed)
+                for name in RECALIBRATED:
+                    value = estimate(METRICS.parse(name), after, weights=weights)
+                    found[f"{name} after temperature"] = value, len(frame)
         for name in own_columns(frame):
             present = frame[frame[name].notna()]
             if len(present):
                 found[name] = self._mean(present[name].to_numpy(np.float64), present["sample"].to_numpy()), len(present)
         return found
+
+    def _statistics(self, cell: Cell, frame: pd.DataFrame) -> dict[str, tuple[Estimate, int]]:
+        weights, ones = self._resampling(frame["sample"].to_numpy()), np.ones((1, len(frame)))
+        return {
+            name: (percentile_interval(float(statistic(ones)[0]), resample(statistic, weights)), len(frame))
+            for name, statistic in cell.probe.statistics(frame).items()
+        }
 
     def _mean(self, values: NDArray[np.float64], samples: NDArray[np.int64]) -> Estimate:
         weights = self._resampling(samples)

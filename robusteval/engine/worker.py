@@ -91,6 +91,8 @@ class Worker:
         if measurements[0].images is not None and self.settings.save_adversarial is not None:
             kept = measurements[0].images, subject.batch.ids
             self.store.write_images(cell.key, task.shard, self.settings.save_adversarial, *kept)
+        for name, grid in measurements[0].grids.items():
+            self.store.write_grid(cell.key, task.shard, name, grid)
         facts = measurements[0].facts + Facts(by=self.settings.stamp)
         self.store.write_shard(cell.key, task.shard, measurements[0].frame, facts)
 

@@ -1,4 +1,4 @@
-"""ECE: top-label expected calibration error over equal-width bins, L1 norm (Guo et al. 2017, arXiv:1706.04599).
+"""ECE: top-label expected calibration error over equal-width bins (Guo et al. 2017, arXiv:1706.04599).
 
 Biased upwards at small n: the interval is the basic bootstrap one, which moves back by the bias.
 """
@@ -6,29 +6,32 @@ Biased upwards at small n: the interval is the basic bootstrap one, which moves 
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from robusteval.core.errors import require
 from robusteval.core.types import Predictions
-from robusteval.metrics.functional.calibration import binned_gaps, weighted_calibration_error
-from robusteval.metrics.metric import Interval, Metric
+from robusteval.metrics.functional.calibration import Norm, binned_error
+from robusteval.metrics.functional.weighing import Statistic
+from robusteval.metrics.metric import Interval, Prepared
 
 
 @dataclass(frozen=True)
-class Ece(Metric):
-    """Expected calibration error with `bins` right-closed bins over [0, 1]."""
+class Ece(Prepared):
+    """Expected calibration error with right-closed bins over [0, 1].
+
+    Attributes:
+        bins: number of bins.
+        norm: over bins: l1 (mean), l2 (root mean square) or max.
+    """
 
     name: ClassVar[str] = "ece"
     higher_is_better: ClassVar[bool] = False
     interval: ClassVar[Interval] = "basic"
 
     bins: int = 15
+    norm: Norm = "l1"
 
     def __post_init__(self) -> None:
         require(self.bins >= 1, "bins", "must be at least 1", self.bins)
 
-    def weighted(self, predictions: Predictions, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The weighted sum of gaps between accuracy and confidence over bins."""
-        gaps = binned_gaps(predictions.confidence, predictions.correct, self.bins)
-        return weighted_calibration_error(gaps, weights)
+    def statistic(self, predictions: Predictions) -> Statistic:
+        """The norm of the gaps between accuracy and confidence over bins."""
+        return binned_error(predictions.confidence, predictions.correct, self.bins, norm=self.norm)

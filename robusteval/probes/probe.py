@@ -3,11 +3,12 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robusteval.attacks import Passes
@@ -17,6 +18,8 @@ from robusteval.core.rng import Stream
 from robusteval.core.types import Batch, Predictions
 from robusteval.results.schema import prediction_frame
 from robusteval.results.store import Facts
+
+Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 EXAMPLES = 8
 """Changed images kept of each cell."""
@@ -31,6 +34,7 @@ class Measurement(NamedTuple):
         facts: cost and flags.
         examples: a few images, by name, or nothing.
         images: every changed image [n, c, h, w], where they are to be kept.
+        grids: points of a landscape over this shard, by name, with coordinates, means over the samples and `n`.
     """
 
     view: str
@@ -38,6 +42,7 @@ class Measurement(NamedTuple):
     facts: Facts = Facts()
     examples: Mapping[str, Tensor] = {}
     images: Tensor | None = None
+    grids: Mapping[str, pd.DataFrame] = {}
 
 
 class Facets(NamedTuple):
@@ -122,7 +127,13 @@ class Subject:
 
 @dataclass(frozen=True)
 class Probe(Component):
-    """A question to a model: `measure` is the author's, the engine calls it shard by shard."""
+    """A question to a model: `measure` is the author's, the engine calls it shard by shard.
+
+    Attributes:
+        joint: whether a sample's row depends on the others of its shard.
+    """
+
+    joint: ClassVar[bool] = False
 
     @property
     def facets(self) -> Facets:
@@ -142,6 +153,10 @@ class Probe(Component):
     def remark(self, shape: tuple[int, ...]) -> str | None:
         """What a user should be warned of before images of this shape [c, h, w] are measured."""
         return None
+
+    def statistics(self, frame: pd.DataFrame) -> Mapping[str, Statistic]:
+        """Numbers of a whole cell that are no means over its rows, each a function of resampling weights [m, n]."""
+        return {}
 
     @abstractmethod
     def measure(self, subject: Subject, rng: Stream) -> Iterator[Measurement]:

@@ -140,6 +140,17 @@ class Store:
         payload = safetensors.torch.save({name: tensor.contiguous().cpu() for name, tensor in examples.items()})
         files.write(self.folder / "examples" / f"{cell[:ID_LENGTH]}.safetensors", lambda file: file.write(payload))
 
+    def write_grid(self, cell: str, shard: int, name: str, grid: pd.DataFrame) -> None:
+        """Store what a shard adds to a landscape."""
+        files.write_frame(self.folder / "grids" / cell[:ID_LENGTH] / f"{name}-{shard:06d}.parquet", grid)
+
+    def read_grids(self, cell: str) -> dict[str, list[pd.DataFrame]]:
+        """The landscapes of a cell by name, each shard by shard."""
+        found: dict[str, list[pd.DataFrame]] = {}
+        for path in sorted((self.folder / "grids" / cell[:ID_LENGTH]).glob("*.parquet")):
+            found.setdefault(path.stem.rpartition("-")[0], []).append(files.read_frame(path)[0])
+        return found
+
     def write_images(self, cell: str, shard: int, kind: ImageFiles, images: Tensor, ids: Tensor) -> None:
         """Store all images [n, c, h, w] of a shard: as they are in one file, or each rounded to 8 bits in its own."""
         folder = self.folder / "adversarial" / cell[:ID_LENGTH]

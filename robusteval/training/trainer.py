@@ -278,10 +278,14 @@ def moments(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(round(float(value), 4) for value in mean), tuple(round(float(value), 4) for value in std)
 
 
+FIGURES = ("accuracy", "borderline", "brier", "ece", "nll")
+"""What learning curves and cards hold."""
+
+
 def figures(logits: NDArray[np.float32], split: Split) -> Row:
-    """Every metric on a split."""
+    """The metrics of curves and cards on a split."""
     predictions = Predictions.from_logits(logits, _labels(split), split.ids.numpy())
-    return {name: METRICS.parse(name)(predictions) for name in METRICS.classes}
+    return {name: METRICS.parse(name)(predictions) for name in FIGURES}
 
 
 def _labels(split: Split) -> NDArray[np.int64]:

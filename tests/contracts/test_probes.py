@@ -22,6 +22,7 @@ OWN = [
 ]
 VIEWS = [*OWN, "gaussian-noise@2", "fog@5", "fgsm(eps=2/255)", "pgd(eps=2/255, steps=3, norm='linf')"]
 SHAPE = (3, 32, 32)
+SHAPES = {"multiview": (6, 32, 32)}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,19 +33,21 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def network(seed=0):
+def network(shape=SHAPE, seed=0):
     rng = Stream.seeded(seed)
-    layers = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(1800, 4)).eval()
+    layers = nn.Sequential(
+        nn.Conv2d(shape[0], 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(1800, 4)
+    ).eval()
     for number, parameter in enumerate(layers.parameters()):
         scale = 1 / max(1, parameter[0].numel()) ** 0.5
         parameter.data.copy_(scale * rng.stream(number).normal(torch.arange(len(parameter)), parameter.shape[1:]))
     return layers
 
 
-def subject(rows=slice(None), batch_size=64, model=None):
+def subject(rows=slice(None), batch_size=64, model=None, shape=SHAPE):
     ids = torch.arange(50) * 3 + 1
-    x = Stream.seeded(1).uniform(ids, SHAPE).mul(255).round().div(255)
-    model = model or network()
+    x = Stream.seeded(1).uniform(ids, shape).mul(255).round().div(255)
+    model = model or network(shape)
     return Subject(
         model,
         evaluation_form(model, x[:32]).model,
@@ -55,6 +58,7 @@ def subject(rows=slice(None), batch_size=64, model=None):
 
 
 def measured(view, *arguments, **options):
+    options["shape"] = SHAPES.get(view, SHAPE)
     (measurement,) = parse_view(view).measure(subject(*arguments, **options), Stream.seeded(0))
     return measurement
 
@@ -87,6 +91,8 @@ def test_order_and_batch_size_change_no_bit(view):
     expected = measured(view).frame
     other = measured(view, order, 7).frame.sort_values("sample", ignore_index=True)
     assert other.drop(columns="logits", errors="ignore").equals(expected.drop(columns="logits", errors="ignore"))
+    if parse_view(view).joint:
+        return
     part = measured(view, slice(9, 30)).frame
     for name in {*own_columns(part), *PREDICTION_COLUMNS} & {*part.columns}:
         assert part[name].equals(expected[name][9:30].reset_index(drop=True))
@@ -94,7 +100,7 @@ def test_order_and_batch_size_change_no_bit(view):
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_model_and_the_images_stay_as_they_are(view):
-    one = subject()
+    one = subject(shape=SHAPES.get(view, SHAPE))
     before = [tensor.clone() for tensor in (*one.batch, *one.model.state_dict().values())]
     list(parse_view(view).measure(one, Stream.seeded(0)))
     assert all(map(torch.equal, before, (*one.batch, *one.model.state_dict().values())))

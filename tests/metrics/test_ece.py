@@ -23,7 +23,7 @@ def test_equals_netcal_inside_the_bins(n, classes, scale, bins):
     logits = rng.normal(scale=scale, size=(n, classes))
     labels = np.where(rng.random(n) < 0.6, logits.argmax(axis=1), rng.integers(0, classes, n))
     predictions = Predictions.from_logits(logits, labels)
-    inside = predictions.confidence < 1  # netcal puts exactly 1 elsewhere
+    inside = predictions.confidence < 1  # of exactly 1 and of edges: test_calibration_error.py
     chances = np.exp(logits - logits.max(axis=1, keepdims=True))
     chances /= chances.sum(axis=1, keepdims=True)
     known = ECE(bins).measure(chances[inside], labels[inside])

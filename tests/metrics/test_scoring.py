@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,17 +11,42 @@ from robusteval.core.types import Predictions
 from robusteval.metrics import (
     METRICS,
     accuracy_score,
+    adaptive_calibration_error,
+    area_under_risk_coverage,
     brier_score,
+    classwise_calibration_error,
+    coverage_at_accuracy,
+    debiased_calibration_error,
     estimate,
+    excess_area_under_risk_coverage,
     expected_calibration_error,
+    ks_error,
+    maximum_calibration_error,
+    measurable,
     negative_log_likelihood,
+    overconfidence_error,
+    smooth_calibration_error,
+    thresholded_calibration_error,
+    underconfidence_error,
 )
 
 FUNCTIONS = {
     "accuracy": accuracy_score,
-    "nll": negative_log_likelihood,
+    "ace": adaptive_calibration_error,
+    "aurc": area_under_risk_coverage,
     "brier": brier_score,
+    "coverage": coverage_at_accuracy,
+    "e-aurc": excess_area_under_risk_coverage,
     "ece": expected_calibration_error,
+    "ece-classwise": classwise_calibration_error,
+    "ece-debiased": debiased_calibration_error,
+    "ks": ks_error,
+    "mce": maximum_calibration_error,
+    "nll": negative_log_likelihood,
+    "overconfidence": overconfidence_error,
+    "smooth-ece": smooth_calibration_error,
+    "tace": thresholded_calibration_error,
+    "underconfidence": underconfidence_error,
 }
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(scale=3, size=(400, 7)).astype(np.float32)
@@ -51,7 +78,7 @@ def test_two_classes_have_twice_sklearns_brier_loss():
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_component_and_function_are_one(name):
     predictions = Predictions.from_logits(LOGITS, LABELS)
-    assert METRICS.parse(name)(predictions) == pytest.approx(FUNCTIONS[name](LOGITS, LABELS), rel=1e-14)
+    assert METRICS.parse(name)(predictions) == pytest.approx(FUNCTIONS[name](LOGITS, LABELS), rel=1e-11)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -111,3 +138,31 @@ def test_a_tie_goes_to_the_first_class():
 def test_accuracy_has_wilsons_interval():
     two_of_ten = Predictions.from_logits(np.eye(10, dtype=np.float32), np.array([0, 1] + [0] * 8))
     assert estimate(METRICS.parse("accuracy"), two_of_ten) == pytest.approx((0.2, 0.0567, 0.5098), abs=1e-4)
+
+
+def test_estimates_from_logits_are_those_of_predictions():
+    found = estimate("brier", LOGITS, LABELS, draws=50, seed=1)
+    assert found == estimate(METRICS.parse("brier"), Predictions.from_logits(LOGITS, LABELS), draws=50, seed=1)
+    assert found == estimate("brier", torch.from_numpy(LOGITS), LABELS.tolist(), draws=50, seed=1)
+    assert found.value == pytest.approx(brier_score(LOGITS, LABELS), rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ece", LOGITS), "labels=None: must be given with logits"),
+        (("ece", LOGITS * np.nan, LABELS), "logits='nan or inf': must be finite"),
+        (("ece", LOGITS, LABELS, 0), "draws=0: must be at least 1"),
+        ((expected_calibration_error, LOGITS, LABELS), "must be a metric or its spec"),
+    ],
+)
+def test_what_cannot_be_estimated_is_named(arguments, said):
+    with pytest.raises(InputError, match=said):
+        estimate(*arguments)
+
+
+def test_without_logits_the_metrics_that_need_them_are_left_out():
+    whole = Predictions.from_logits(LOGITS, LABELS)
+    assert set(measurable(whole)) == set(METRICS.classes)
+    kept = set(measurable(dataclasses.replace(whole, logits=None)))
+    assert set(METRICS.classes) - kept == {"ace", "brier-reliability", "brier-resolution", "ece-classwise", "tace"}

@@ -1,0 +1,34 @@
+"""ECE of the top label over bins of equal numbers of samples (Nguyen and O'Connor 2015, arXiv:1508.05154)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from robusteval.core.errors import require
+from robusteval.core.types import Predictions
+from robusteval.metrics.functional.calibration import Norm, binned_error
+from robusteval.metrics.functional.weighing import Statistic
+from robusteval.metrics.metric import Interval, Prepared
+
+
+@dataclass(frozen=True)
+class EceMass(Prepared):
+    """Expected calibration error with equal-mass bins, where equal confidences share one.
+
+    Attributes:
+        bins: number of bins.
+        norm: over bins: l1 (mean), l2 (root mean square) or max.
+    """
+
+    name: ClassVar[str] = "ece-mass"
+    higher_is_better: ClassVar[bool] = False
+    interval: ClassVar[Interval] = "basic"
+
+    bins: int = 15
+    norm: Norm = "l1"
+
+    def __post_init__(self) -> None:
+        require(self.bins >= 1, "bins", "must be at least 1", self.bins)
+
+    def statistic(self, predictions: Predictions) -> Statistic:
+        """The norm of the gaps between accuracy and confidence over bins."""
+        return binned_error(predictions.confidence, predictions.correct, self.bins, mass=True, norm=self.norm)
