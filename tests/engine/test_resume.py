@@ -30,7 +30,8 @@ PROGRAM = [sys.executable, "-c", "from robusteval.cli import main; main()"]
 
 def started(home: Path, out: Path, *options: str) -> subprocess.Popen[str]:
     """A real run, in a process group of its own."""
-    command = [*PROGRAM, "eval", "erm-seed0.safetensors", "erm-seed1.safetensors", "--suite", "views.toml"]
+    command = [*PROGRAM, "eval", "erm-seed0.safetensors", "erm-seed1.safetensors"]
+    options = options if "--suite" in options else ("--suite", "views.toml", *options)
     return subprocess.Popen(
         [*command, "--device", "cpu", "--out", str(out), *options],
         cwd=home,
@@ -100,8 +101,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
 
 
 def test_ctrl_c_stops_parent_and_workers_with_one_line(home: Path, tmp_path: Path) -> None:
-    run = started(home, tmp_path, "--executor", "processes", "--workers", "2")
-    assert wait_for(lambda: any(tmp_path.glob("shards/*/*.parquet")) or run.poll() is not None, 120)
+    slow = tmp_path.parent / f"{tmp_path.name}.toml"  # what follows the first view would take minutes
+    slow.write_text('[[views]]\nspecs = ["clean", "pgd(eps=1e-6, steps=500, restarts=9)"]\n')
+    run = started(home, tmp_path, "--executor", "processes", "--workers", "2", "--suite", str(slow))
+    begun = ("shards/*/*.parquet", "samples/*.parquet")
+    assert wait_for(lambda: any(any(tmp_path.glob(sign)) for sign in begun) or run.poll() is not None, 120)
     os.killpg(run.pid, signal.SIGINT)
     _, said = run.communicate(timeout=30)
     assert run.returncode == 130
