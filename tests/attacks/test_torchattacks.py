@@ -83,7 +83,9 @@ def test_the_verdict_is_that_of_running_it_alone(name, arguments, norm, radii, m
         size = NORMS[norm].size((points - batch.x).double())
         wrong = model(points).argmax(dim=1) != batch.y
         given = "".join(f", {key}={value!r}" for key, value in arguments.items())
-        found = drive(ATTACKS.parse(f"torchattacks:{name}(eps={eps}, norm='{norm}'{given})"), model, batch, RANDOM, passes=whole)
+        found = drive(
+            ATTACKS.parse(f"torchattacks:{name}(eps={eps}, norm='{norm}'{given})"), model, batch, RANDOM, passes=whole
+        )
         assert torch.equal(found.broken, wrong & (size <= NORMS[norm].slack(torch.tensor(eps))))
         torch.testing.assert_close(found.distance, torch.where(wrong, size, torch.inf), rtol=1e-4, atol=1e-7)
 

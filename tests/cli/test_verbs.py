@@ -76,7 +76,7 @@ def test_version(command: Call) -> None:
         ("attacks", "  pgd(eps, norm='linf', steps=20"),
         ("corruptions", "  fog"),
         ("variants", "  mixup(alpha=1.0"),
-        ("metrics", "  ece(bins=15)"),
+        ("metrics", "  ece(bins=15"),
         ("probes", "  linearity(eps=8/255"),
         ("architectures", "  torchvision:NAME(...)"),
         ("data", "  npz(path"),
@@ -89,7 +89,7 @@ def test_list(command: Call, kind: str | None, line: str) -> None:
     answer = command("list", *([kind] if kind else []))
     assert (answer.code, answer.err) == (0, "")
     titles = [text for text in answer.out.splitlines() if text and not text.startswith(" ")]
-    assert len(titles) == (10 if kind is None else 1)
+    assert len(titles) == (11 if kind is None else 1)
     assert any(text.startswith(line) for text in answer.out.splitlines())
 
 

@@ -36,6 +36,8 @@ def started(home: Path, out: Path, *options: str) -> subprocess.Popen[str]:
         [*command, "--device", "cpu", "--out", str(out), *options],
         cwd=home,
         start_new_session=True,
+        # A shell that puts the tests in the background has them ignore Ctrl-C, and what they start would, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
