@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# One after another in one checkout: some commands read what those before them wrote.
+pytestmark = pytest.mark.xdist_group("readme")
+
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^(?P<mark><!-- long -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SET_UP = 'pip install -e ".[dev]" && '
