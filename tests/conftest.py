@@ -17,3 +17,8 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the shared data are not on this machine (looked in {folder})")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test first, so that no core waits for it in the end."""
+    items.sort(key=lambda item: item.name != "test_commands")

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-# One after another in one checkout: some commands read what those before them wrote.
-pytestmark = pytest.mark.xdist_group("readme")
-
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^(?P<mark><!-- long -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 SET_UP = 'pip install -e ".[dev]" && '
@@ -44,12 +41,18 @@ def test_two_set_up_lines() -> None:
     assert lines == [f"{SET_UP}robusteval eval", f"{SET_UP}pytest"]
 
 
-# The second set-up line is this very run.
-@pytest.mark.parametrize("command", [command for command in commands() if command != "pytest"])
-def test_command(command: str, copy: Path) -> None:
+def test_commands(copy: Path) -> None:
+    """One after another in one checkout, as some read what others wrote; the second set-up line is this very run."""
     environment = f'export PATH="{Path(sys.executable).parent}:$PATH" && '
-    done = run(["bash", "-c", environment + command], copy)
-    assert done.returncode == 0, done.stderr
+    for command in commands():
+        if command != "pytest":
+            done = run(["bash", "-c", environment + command], copy)
+            assert done.returncode == 0, (command, done.stderr)
+            look(command, copy)
+
+
+def look(command: str, copy: Path) -> None:
+    """What some commands must have left."""
     if command.startswith("robusteval train"):
         assert len(list((copy / "checkpoints/digits").glob("*.safetensors"))) == 14
     if command == "robusteval eval":
