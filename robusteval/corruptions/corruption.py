@@ -87,15 +87,14 @@ class Corruption(Component):
         return torch.cat([self._block(part, severity, numbers, draws) for part, numbers in blocks])
 
     def _block(self, x: Tensor, severity: int, ids: Tensor, rng: Stream) -> Tensor:
-        levels = x.to(torch.float64).mul(255).round()
-        colour = levels.expand(-1, 3, -1, -1) / 255
-        levels = self.corrupt(colour, severity, ids, rng).clamp(0, 1).mul(255)
+        colour = x.to(torch.float64).mul(255).round_().div_(255).expand(-1, 3, -1, -1).contiguous()
+        levels = self.corrupt(colour, severity, ids, rng).clamp(0, 1).mul_(255)
         # MNIST-C's levels are float32 when they are rounded, so that 127.49999999999999 is a half, too.
         rounds = self.family_of(max(x.shape[-2:])) == "mnist-c"
-        levels = levels.to(torch.float32).round() if rounds else levels.floor()
+        levels = levels.to(torch.float32).round_() if rounds else levels.floor_()
         if x.shape[1] == 1:
-            levels = levels.mean(dim=1, keepdim=True).round()
-        return levels.to(x.dtype).div(255)
+            levels = levels.mean(dim=1, keepdim=True).round_()
+        return levels.to(x.dtype).div_(255)
 
     def family_of(self, side: int) -> str:
         """The family whose constants are used for images of so many pixels, the larger side."""

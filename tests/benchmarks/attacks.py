@@ -6,7 +6,7 @@
 `ratio` is the median of their seconds over the median of ours, each with the passes that judge its points. `limit` is
 what the ratio would be if neither spent time outside the network: their passes through the original over ours through
 the original and the form that is attacked, each at what it costs in full batches, measured between the runs. `overhead`
-is our seconds over that of our passes.
+is our seconds over those of our passes, `bare` over what as many passes through the original alone would take.
 """
 
 import argparse
@@ -146,10 +146,10 @@ class Bench:
         slope = self.cost("gradient") - self.cost("logits")
         return sum(tally[name] * self.cost(name) for name in ("judge", "logits", "gradient")) + tally["slopes"] * slope
 
-    def theirs(self, network):
-        """Seconds that their counted passes take."""
+    def bare(self, counted):
+        """Seconds that counted forwards and backwards take in the original."""
         back = self.cost("backward") - self.cost("judge")
-        return network.forwards * self.cost("judge") + network.backwards * back
+        return counted.forwards * self.cost("judge") + counted.backwards * back
 
 
 @contextmanager
@@ -181,7 +181,7 @@ def table(bench, spec, others, radii):
     """One row for each radius and each rival; the first run of ours is not timed."""
     print(
         "eps    library       ours s  theirs s  ratio  limit | forwards/image backwards/image  theirs    | "
-        "robust % ours theirs | overhead",
+        "robust % ours theirs | overhead   bare",
         flush=True,
     )
     for radius in radii:
@@ -208,9 +208,9 @@ def compare(bench, spec, radius, others):
         left = percent(~rival.within(distance))
         print(
             f"{radius:6} {rival.library:12} {middle:7.2f} {seconds:9.2f} {seconds / middle:6.2f} "
-            f"{bench.theirs(network) / alone:6.2f} | {outcome.forwards / n:14.2f} {outcome.backwards / n:15.2f} "
+            f"{bench.bare(network) / alone:6.2f} | {outcome.forwards / n:14.2f} {outcome.backwards / n:15.2f} "
             f"{network.forwards / n:7.2f} {network.backwards / n:7.2f} | "
-            f"{percent(~outcome.broken):8.2f} {left:8.2f} | {middle / alone:6.2f}",
+            f"{percent(~outcome.broken):8.2f} {left:8.2f} | {middle / alone:8.2f} {middle / bench.bare(outcome):6.2f}",
             flush=True,
         )  # fmt: skip
     unit = {name: round(1e3 * bench.cost(name), 3) for name in bench.costs}

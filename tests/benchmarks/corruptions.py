@@ -86,7 +86,7 @@ def row(name, times):
 
 def photographs(count):
     """CIFAR-10 test images [count, 32, 32, 3] of bytes, repeated where there are fewer."""
-    default = Path(__file__).parents[2] / "shared" / "data"
+    default = Path(__file__).parents[3] / "shared" / "data"
     path = Path(os.environ.get("ROBUSTEVAL_SHARED_DATA", default)) / "cifar10-slice.npz"
     if not path.is_file():
         sys.exit(f"{path} is missing: set ROBUSTEVAL_SHARED_DATA to the folder that holds cifar10-slice.npz")
