@@ -165,7 +165,7 @@ def test_a_model_without_a_gradient_is_left_where_it_was(batch):
 @pytest.mark.parametrize("targeted", [True, False])
 @pytest.mark.parametrize(("norm", "theirs", "eps"), [("linf", "Linf", "0.5/255"), ("l2", "L2", "0.08")])
 def test_it_is_as_strong_as_torchattacks(norm, theirs, eps, targeted, resnet20, cifar):
-    x, y, radius = cifar.x[:48], cifar.y[:48], 0.5 / 255 if norm == "linf" else 0.08
+    x, y, radius = cifar.x[:24], cifar.y[:24], 0.5 / 255 if norm == "linf" else 0.08
     aims = "targets=2" if targeted else "targeted=False"
     outcome = robusteval.attack(resnet20, x, y, f"fab(eps={eps}, norm='{norm}', steps=10, {aims})")
     straight = Straightened(resnet20).eval()
@@ -175,4 +175,4 @@ def test_it_is_as_strong_as_torchattacks(norm, theirs, eps, targeted, resnet20, 
     near = NORMS[norm].size((found - x).double()) <= NORMS[norm].slack(radius)
     expected = int(((predict(resnet20, found, 48).argmax(dim=1) == y) | ~near).sum())
     assert int((~outcome.broken).sum()) <= expected + 1
-    assert 10 < expected < 40
+    assert 5 < expected < 20
