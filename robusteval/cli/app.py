@@ -5,6 +5,8 @@ from typing import cast
 import typer
 
 from robusteval import __version__
+from robusteval.cli.check import check
+from robusteval.cli.compare import compare
 from robusteval.cli.corrupt import corrupt
 from robusteval.cli.doctor import doctor
 from robusteval.cli.eval import evaluate
@@ -44,6 +46,8 @@ def _main(
 app.command("train", short_help="Train checkpoints, one file per variant and seed.")(train)
 app.command("eval", short_help="Measure checkpoints with a suite into a report.")(evaluate)
 app.command("corrupt", short_help="Write a set of corrupted images to disk.")(corrupt)
+app.command("compare", short_help="Compare variants or checkpoints in one table.")(compare)
+app.command("check", short_help="Compare a report with its baseline: did it get worse?")(check)
 app.command("report", short_help="Print the table of a report and write it again.")(report)
 app.command("doctor", short_help="Say what is wrong with a checkpoint, or that nothing is.")(doctor)
 app.command("list", short_help="List attacks, corruptions, metrics, data sets, ...")(list_components)

@@ -132,7 +132,7 @@ class Run:
             "models": {source.label: None if source.path is None else str(source.path) for source in self.sources},
             "official": sorted({str(source.data.official) for source in self.sources if source.data.official}),
             "weights": {cell.source.label: cell.weights for cell in planned},
-            "data": {f"{cell.source.data.spec}, first {cell.n}": cell.subset for cell in planned},
+            "data": {cell.source.data.subset(cell.n): cell.subset for cell in planned},
             "versions": {"robusteval": __version__, "python": platform.python_version()}
             | {name: version(name) for name in packages},
             "commit": _commit(),

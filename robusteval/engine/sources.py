@@ -4,12 +4,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from robusteval.core.rng import Stream
 from robusteval.data import DATA, Split
 from robusteval.data.official import OfficialSet
 from robusteval.data.tiny_imagenet import TinyImagenet
 from robusteval.models.checkpoint import Loaded
 from robusteval.models.foreign import Description
 from robusteval.models.loading import load
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of the first samples of a split in random order: a data set may be sorted, and its start says little.
+
+    Attributes:
+        of: how many samples are ordered, from the first on.
+        start: the first place of the stretch.
+        stop: the place behind its last.
+        seed: of the order, which goes by the samples' ids.
+    """
+
+    of: int
+    start: int
+    stop: int
+    seed: int = 0
+
+    def taken(self, split: Split) -> Split:
+        """The samples of the stretch; ids stay."""
+        whole = split.first(self.of)
+        order = Stream.seeded(self.seed).stream("order").words(whole.ids, 1)[:, 0].argsort(stable=True)
+        return whole.rows(order[self.start : self.stop].sort().values)
 
 
 @dataclass(frozen=True)
@@ -20,15 +44,24 @@ class DataSource:
         spec: of the data set.
         split: in memory.
         official: the folder of a stored set of its corrupted images.
+        stretch: of the split; the sources of one run share it.
     """
 
     spec: str
     split: Split | None = None
     official: Path | None = None
+    stretch: Stretch | None = None
 
     def load(self) -> Split:
-        """The whole test split."""
-        return DATA.parse(self.spec).split("test") if self.split is None else self.split
+        """The test split, or the stretch of it."""
+        whole = DATA.parse(self.spec).split("test") if self.split is None else self.split
+        return whole if self.stretch is None else self.stretch.taken(whole)
+
+    def subset(self, n: int) -> str:
+        """The first n samples of what is loaded, in words."""
+        if self.stretch is None:
+            return f"{self.spec}, first {n}"
+        return f"{self.spec}, {n} of the first {self.stretch.of} in random order, from {self.stretch.start} on"
 
     def stored(self, split: Split) -> OfficialSet | None:
         """The stored set of corrupted images, where there is one."""

@@ -153,6 +153,7 @@ def write(store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed
                 "weights": cell.weights,
                 "notes": "; ".join(facts.notes),
                 "by": ", ".join(facts.by),
+                "versions": ", ".join(f"{each.name} {each.version}" for each in cell.probe.components),
             }
         )
     verdicts = [replace(verdict, correct=clean.get((verdict.model, verdict.subset))) for verdict in verdicts]

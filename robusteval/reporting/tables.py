@@ -81,7 +81,7 @@ def notes(metrics: pd.DataFrame) -> list[str]:
         )
     if views["kind"].eq("linearity").any():
         lines.append("gamma: local linearity error of the loss, in nats.")
-    lines += _about_corruptions(corruptions.kinds(metrics))
+    lines += about_corruptions(corruptions.kinds(metrics))
     if metrics["grade"].eq("quick").any():
         lines.append("quick: a single or short attack; accuracy under it is an upper bound of robust accuracy.")
     if metrics["grade"].isin(["A", "B"]).any():
@@ -105,7 +105,7 @@ def _listed(metrics: pd.DataFrame, views: Iterable[str]) -> str:
     return ", ".join(left)
 
 
-def _about_corruptions(kinds: Mapping[corruptions.Kind, Sequence[str]]) -> list[str]:
+def about_corruptions(kinds: Mapping[corruptions.Kind, Sequence[str]]) -> list[str]:
     """Where the corrupted images come from, and what their means are means of (TRUST R21 to R23)."""
     lines = []
     if any(not kind.stored for kind in kinds):
@@ -138,7 +138,7 @@ def markdown(shown: pd.DataFrame, remarks: Sequence[str]) -> str:
 def latex(shown: pd.DataFrame, remarks: Sequence[str]) -> str:
     """The table in LaTeX, for the package booktabs."""
     head, *body = _cells(shown)
-    rows = [" & ".join(_escaped(cell) for cell in line) + r" \\" for line in (head, *body)]
+    rows = [" & ".join(escaped(cell) for cell in line) + r" \\" for line in (head, *body)]
     columns = "l" + "r" * (len(head) - 1)
     lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"]
     return "\n".join([*(f"% {remark}" for remark in remarks), *lines, r"\end{tabular}", ""])
@@ -221,5 +221,6 @@ def _cells(shown: pd.DataFrame) -> list[list[str]]:
     ]
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """The text as LaTeX prints it."""
     return "".join(_LATEX.get(character, character) for character in text)

@@ -74,7 +74,7 @@ def read_frame(path: Path, columns: list[str] | None = None) -> tuple[pd.DataFra
         return table.to_pandas(), json.loads((table.schema.metadata or {}).get(_FACTS, b"{}"))
     except FileNotFoundError:
         raise RecordError(f"{path} is missing: its run did not end; run the same command again") from None
-    except (OSError, ValueError) as error:  # Arrow raises the first, without a number, for damage deep inside
+    except (OSError, ValueError, pa.ArrowException) as error:  # the first, without a number, is Arrow's too
         if isinstance(error, OSError) and error.errno is not None:
             raise RecordError(f"{path} cannot be read: {error.strerror}") from None
         raise RecordError(f"{path} is damaged: delete it and run the same command again") from None

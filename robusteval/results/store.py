@@ -76,8 +76,8 @@ class Store:
         return cls(folder)
 
     @classmethod
-    def check(cls, folder: Path) -> dict[str, Any]:
-        """What `run.json` of an existing report says.
+    def check(cls, folder: Path, advice: str = "name another folder with --out") -> dict[str, Any]:
+        """What `run.json` of an existing report says; `advice` ends the line of an error.
 
         Raises:
             RecordError: there is none, it is damaged, or another format version wrote it.
@@ -89,11 +89,9 @@ class Store:
         except FileNotFoundError:
             raise RecordError(f"{folder} is not a report folder: it has no run.json") from None
         except (OSError, ValueError, KeyError, TypeError):
-            raise RecordError(f"{path} is damaged; name another folder with --out") from None
+            raise RecordError(f"{path} is damaged; {advice}") from None
         if version != FORMAT:
-            raise RecordError(
-                f"{folder} has report format {version}, this robusteval writes {FORMAT}; name another folder with --out"
-            )
+            raise RecordError(f"{folder} has report format {version}, this robusteval writes {FORMAT}; {advice}")
         return dict(run)
 
     def has(self, cell: str) -> bool:
@@ -127,8 +125,8 @@ class Store:
         frame, facts = files.read_frame(self._cell(cell))
         return frame, _from_json(facts)
 
-    def read_columns(self, cell: str, columns: list[str]) -> pd.DataFrame:
-        """Some columns of the rows of a finished cell."""
+    def read_columns(self, cell: str, columns: list[str] | None = None) -> pd.DataFrame:
+        """Some columns of the rows of a finished cell, or all."""
         return files.read_frame(self._cell(cell), columns)[0]
 
     def write_csv(self, name: str, frame: pd.DataFrame) -> None:

@@ -89,7 +89,8 @@ def test_the_model_is_left_as_it_was() -> None:
 def test_the_frames_have_the_columns_and_types_of_the_record(report: Report, tmp_path: Path) -> None:
     assert list(report.metrics.columns) == list(METRIC_COLUMNS)
     assert {name: str(kind) for name, kind in report.metrics.dtypes.items()} == METRIC_COLUMNS
-    assert list(report.cells.columns) == ["cell", "model", "view", "n", "digest", "data", "weights", "notes", "by"]
+    columns = ["cell", "model", "view", "n", "digest", "data", "weights", "notes", "by", "versions"]
+    assert list(report.cells.columns) == columns
     assert list(report.samples.columns[:4]) == ["model", "view", "sample", "label"]
     kinds = report.samples.dtypes.astype(str)
     wanted = {"sample": "int64", "label": "int64", "prediction": "Int64", "correct": "boolean", "nll": "float64"}
