@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import Literal
 
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
 from robusteval.attacks.oracle import predict
+from robusteval.core.paired import mcnemar
 from robusteval.engine.symptoms import Finding, Patient
 from robusteval.models.classifier import Classifier
 
@@ -75,7 +75,7 @@ def normalisation(patient: Patient) -> Finding:
     others = list(readings(mean, std, patient.batch.x))
     right = torch.stack([_right(patient, network, reading) for reading in others])
     given, n = int(patient.correct.sum()), len(patient.correct)
-    likely = torch.tensor([mcnemar(patient.correct, row) for row in right])
+    likely = torch.tensor([_chance(patient.correct, row) for row in right])
     better = (likely * len(others) < LEVEL) & (right.sum(dim=1).cpu() > given)
     counts = right.sum(dim=1).cpu()
     if not bool(better.any()):
@@ -125,14 +125,9 @@ def readings(mean: Numbers, std: Numbers, x: Tensor) -> Iterator[Reading]:
         yield Reading("reversed", "", mean, std, flip=True)
 
 
-def mcnemar(first: Tensor, second: Tensor) -> float:
-    """How likely two ways to be right on the same samples, [n] each, differ so much by chance (exact, two-sided).
-
-    >>> mcnemar(torch.tensor([True, False, False]), torch.tensor([True, True, True]))
-    0.5
-    """
-    lost, won = int((first & ~second).sum()), int((~first & second).sum())
-    return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
+def _chance(first: Tensor, second: Tensor) -> float:
+    """How likely two ways to be right on the same samples, [n] each, differ so much by chance."""
+    return mcnemar(int((first & ~second).sum()), int((~first & second).sum()))
 
 
 def _right(patient: Patient, network: nn.Module, reading: Reading) -> Tensor:
