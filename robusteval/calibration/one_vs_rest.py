@@ -61,22 +61,31 @@ class OneVsRest(Recalibrator):
     def binary(self) -> Binary:
         """A fresh calibrator; netcal is imported here."""
 
+    def check(self) -> None:
+        """See that netcal is there.
+
+        Raises:
+            InputError: it is not installed.
+        """
+        try:
+            quietly(self.binary)
+        except ImportError:
+            raise InputError(f"recalibrator='{self}': needs netcal; pip install 'robusteval[netcal]'") from None
+
     def learnt(self, scores: Floats, labels: Labels) -> PerClass:
         """A map for every class that some samples have and others have not.
 
         Raises:
             InputError: netcal is not installed.
         """
+        self.check()
         chances = np.exp(log_softmax(scores, axis=1))
         return PerClass(scores.shape[1], tuple(self._map(chances[:, k], labels == k) for k in range(scores.shape[1])))
 
     def _map(self, chances: Floats, outcome: Any) -> Binary | None:
         if outcome.all() or not outcome.any():
             return None
-        try:
-            binary = self.binary()
-        except ImportError:
-            raise InputError(f"recalibrator='{self}': needs netcal; pip install 'robusteval[netcal]'") from None
+        binary = self.binary()
         quietly(binary.fit, chances, outcome.astype(np.int64))
         return binary
 

@@ -53,6 +53,13 @@ class Recalibrator(Component):
     def learnt(self, scores: Floats, labels: Labels) -> Fitted:
         """Fit to finite logits [n, k] and labels [n]; a class may be missing from the labels."""
 
+    def check(self) -> None:
+        """See that it can be used here.
+
+        Raises:
+            InputError: a library is not installed.
+        """
+
     def fit(self, logits: NDArray[np.float32], labels: Labels) -> Fitted:
         """Fit to logits [n, k] and labels [n].
 

@@ -40,6 +40,16 @@ def evaluate(
     workers: Annotated[int | None, typer.Option(min=1, help="By default one per core, or per GPU.")] = None,
     out: Annotated[Path | None, typer.Option(help="The report folder; by default reports/SUITE.")] = None,
     keep_logits: Annotated[bool, typer.Option("--keep-logits", help="Store logits of more than 100 classes.")] = False,
+    calibrate_on: Annotated[
+        str | None,
+        typer.Option(
+            help="Fit recalibrators on this split, train or validation (what the training held out), "
+            "and not on halves of the samples."
+        ),
+    ] = None,
+    recalibrate: Annotated[
+        str, typer.Option(help="Recalibrators, as in temperature,vector: ECE and NLL after each.")
+    ] = "temperature",
     compile: Annotated[
         bool, typer.Option("--compile", help="Have torch compile what is attacked: a minute each.")
     ] = False,
@@ -62,12 +72,14 @@ def evaluate(
     The same command run again does only what is missing. Exit code 0: all measured; 1: some cells failed; 2: bad input.
     """
     from robusteval.cli.report import show
+    from robusteval.core.spec import split
     from robusteval.engine import suite as suites
     from robusteval.engine.plan import Settings, resolved
     from robusteval.engine.run import Run
     from robusteval.models.foreign import Description
 
     chosen = suites.load(suite) if official is None else suites.load(suite).stored()
+    chosen = chosen if calibrate_on is None else chosen.calibrated(calibrate_on)
     settings = Settings(
         seed=seed,
         device=resolved(device),
@@ -83,7 +95,7 @@ def evaluate(
     sources = [source.with_stored(official) for source in _sources(paths, given, trust_pickle)]
     wanted = options.samples(samples)
     folder = out or Path("reports") / chosen.name
-    run = Run(chosen, sources, settings, _executor(executor, workers, settings.device), wanted)
+    run = Run(chosen, sources, settings, _executor(executor, workers, settings.device), wanted, split(recalibrate))
     metrics = run.into(folder, options.note)
     show(folder, metrics)
     for source in sources:

@@ -165,6 +165,17 @@ class OwnDataSet(DataSet):
         return Augmentation(self.crop, self.flip)
 
 
+def parts(train: Split, held_out: float, seed: int) -> tuple[Split, Split | None]:
+    """The training part and the held-out validation part, a share of the train split, never of test (TRUST R29)."""
+    count = round(held_out * len(train))
+    if count == 0:
+        return train, None
+    require(count < len(train), "validation", f"must leave some of the {len(train)} training samples", held_out)
+    validation = train.stratified(count, seed)
+    rest = ~torch.isin(train.ids, validation.ids)
+    return train.rows(rest), validation
+
+
 def missing(name: str, searched: Sequence[str], remedy: str) -> DataError:
     """The error for data that are not on this machine: where they were looked for, and the command that gets them."""
     return DataError(f"{name} is not on this machine (looked in {', '.join(searched)}); {remedy}")

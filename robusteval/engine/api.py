@@ -4,7 +4,7 @@ import copy
 import hashlib
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +16,13 @@ from robusteval.attacks import ATTACKS, AttackOutcome, Passes, drive
 from robusteval.core.errors import InputError, RecordError, require
 from robusteval.core.precision import Precision, full_float32
 from robusteval.core.rng import Stream
+from robusteval.core.spec import split as listed
 from robusteval.core.types import Batch
 from robusteval.data import DATA, DataSet, Split
 from robusteval.data.memory import from_loader, from_pair
 from robusteval.engine import suite as suites
 from robusteval.engine.plan import Settings, resolved
+from robusteval.engine.recalibration import DEFAULT
 from robusteval.engine.run import Run
 from robusteval.engine.serial import Serial
 from robusteval.engine.sources import DataSource, ModelSource
@@ -33,7 +35,8 @@ from robusteval.results.report import Report
 from robusteval.results.store import ImageFiles
 
 Model = nn.Module | Callable[[Tensor], Tensor]
-Data = str | DataSet | tuple[Tensor, Tensor] | DataLoader[tuple[Tensor, Tensor]]
+Pair = tuple[Tensor, Tensor] | DataLoader[tuple[Tensor, Tensor]]
+Data = str | DataSet | Pair
 
 
 def evaluate(
@@ -51,6 +54,8 @@ def evaluate(
     std: tuple[float, ...] | None = None,
     trust_pickle: bool = False,
     keep_logits: bool = False,
+    calibrate_on: str | Pair | None = None,
+    recalibrate: str | Sequence[str] = DEFAULT,
     compile: bool = False,
     gradients: Precision = "float32",
     save_adversarial: ImageFiles | None = None,
@@ -76,6 +81,10 @@ def evaluate(
         std: likewise.
         trust_pickle: run code that the checkpoint's file holds.
         keep_logits: store logits of more than 100 classes.
+        calibrate_on: what recalibrators are fitted on: `"train"`; `"validation"`, the part of it that the checkpoint's
+            training held out; or a pair of images and labels, or a DataLoader, that is not the evaluated one. By
+            default each half of a view's samples is scaled by what was fitted on the other.
+        recalibrate: recalibrators whose ECE and NLL stand beside those without: specs in a list, or between commas.
         compile: have torch compile what is differentiated, which takes a minute per model.
         gradients: precision of what is differentiated: `"float32"`, `"bf16"`, or `"tf32"` on CUDA.
         save_adversarial: `"npz"` or `"png"` keeps every attacked image, with the accuracy after rounding to 8 bits.
@@ -88,6 +97,8 @@ def evaluate(
     """
     chosen = suite if isinstance(suite, Suite) else suites.load(str(suite))
     chosen = chosen if official is None else chosen.stored()
+    if calibrate_on is not None:
+        chosen = chosen.calibrated(calibrate_on if isinstance(calibrate_on, str) else "memory")
     settings = Settings(seed, resolved(device), threads, batch_size, keep_logits, compile, gradients, save_adversarial)
     if isinstance(model, str | Path):
         given = Description(arch=arch, data=_spec(data), mean=mean, std=std)
@@ -105,7 +116,10 @@ def evaluate(
             )
         source = _in_memory(model, _data_source(data))
     source = source.with_stored(None if official is None else Path(official))
-    run = Run(chosen, [source], settings, Serial(), samples)
+    if calibrate_on is not None and not isinstance(calibrate_on, str):
+        source = replace(source, data=_with_other(source.data, calibrate_on))
+    recalibrators = listed(recalibrate) if isinstance(recalibrate, str) else tuple(recalibrate)
+    run = Run(chosen, [source], settings, Serial(), samples, recalibrators)
     with tempfile.TemporaryDirectory(prefix="robusteval-") as scratch:
         folder = Path(scratch) / "report" if out is None else Path(out)
         run.into(folder, lambda line: warnings.warn(line, RuntimeWarning, stacklevel=5))
@@ -212,6 +226,14 @@ def _widened(where: DataSource, classes: tuple[str, ...]) -> DataSource:
     if where.split is None or len(where.split.classes) >= len(classes):
         return where
     return DataSource(where.spec, replace(where.split, classes=classes))
+
+
+def _with_other(where: DataSource, given: Pair) -> DataSource:
+    """The data beside samples to calibrate on, which may not have all of their classes."""
+    other, classes = _data_source(given).load(), where.load().classes
+    fits = len(other.classes) <= len(classes)
+    require(fits, "calibrate_on", f"must have the data's {len(classes)} classes", len(other.classes))
+    return replace(where, other=replace(other, classes=classes))
 
 
 def _spec(data: Data | None) -> str | None:

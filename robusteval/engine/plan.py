@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
@@ -11,11 +12,11 @@ import torch
 
 from robusteval import __version__
 from robusteval.attacks import Passes
-from robusteval.core.errors import InputError, require
+from robusteval.core.errors import InputError, RobustevalError, require
 from robusteval.core.precision import Precision
 from robusteval.data import Split
 from robusteval.data.official import OfficialSet
-from robusteval.engine.sources import DataSource, ModelSource
+from robusteval.engine.sources import CALIBRATE_ON, DataSource, ModelSource, Part
 from robusteval.engine.suite import Samples, Suite
 from robusteval.models.checkpoint import Loaded
 from robusteval.probes import Probe
@@ -102,6 +103,7 @@ class Cell:
     Attributes:
         key: digest of everything its rows depend on.
         source: the model.
+        data: what it is measured on: the model's own, or samples to calibrate on.
         probe: the view.
         n: samples, from the first on.
         subset: digest of those samples.
@@ -113,6 +115,7 @@ class Cell:
 
     key: str
     source: ModelSource
+    data: DataSource
     probe: Probe
     n: int
     subset: str
@@ -149,23 +152,59 @@ def cells(
     """All cells of a run: a few models at a time, view by view, so that a changed batch serves each of them.
 
     Raises:
-        RobustevalError: stored images are missing or not those of the data.
+        RobustevalError: stored images are missing or not those of the data, or there is no split to calibrate on.
     """
     digests: dict[tuple[str, int], str] = {}
-    stored = StoredViews()
+    stored, others = StoredViews(), OtherSplits()
+    depends: dict[Probe, str] = {}
     found = []
     for start in range(0, len(models), MOST_MODELS):
         for (probe, group), (source, loaded, split) in product(suite.probes, models[start : start + MOST_MODELS]):
-            place = source.data.spec, suite.size(group, len(split), samples)
-            if place not in digests:
-                digests[place] = split.first(place[1]).digest
-            files, origin = probe.depends, probe.facets.origin
+            data, card = source.data, loaded.card
+            if probe.split == "test":
+                place = data.spec, suite.size(group, len(split), samples)
+                if place not in digests:
+                    digests[place] = split.first(place[1]).digest
+                n, subset = place[1], digests[place]
+            else:
+                data = source.part(probe.split, card, suite.size(group, sys.maxsize, samples))
+                n, subset = others.checked(data, split)
+            if probe not in depends:
+                depends[probe] = probe.depends
+            files, origin = depends[probe], probe.facets.origin
             if isinstance(probe, Official):
-                files, origin = stored.checked(probe, source.data, split, place[1])
-            key, card = _key(loaded, digests[place], probe, settings, files), loaded.card
-            described = loaded.digest, card.variant, card.seed, origin
-            found.append(Cell(key, source, probe, place[1], digests[place], *described))
+                files, origin = stored.checked(probe, data, split, n)
+            key = _key(loaded, subset, probe, settings, files)
+            found.append(Cell(key, source, data, probe, n, subset, loaded.digest, card.variant, card.seed, origin))
     return found
+
+
+class OtherSplits:
+    """Loads the samples of each split to calibrate on once, counts and digests them."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, Part | None], tuple[int, str]] = {}
+
+    def checked(self, data: DataSource, test: Split) -> tuple[int, str]:
+        """How many samples there are, and their digest.
+
+        Raises:
+            InputError: the data set has no such split, or its images or classes are not those of the test split.
+        """
+        if data.place not in self._known:
+            argument = f"{CALIBRATE_ON}={'' if data.part is None else data.part.name!r}"
+            try:
+                found = data.load()
+            except RobustevalError as error:
+                raise InputError(f"{argument}: {error}") from None
+            if (found.shape, len(found.classes)) != (test.shape, len(test.classes)):
+                raise InputError(f"{argument}: {_form(found)}, the evaluated samples {_form(test)}")
+            self._known[data.place] = len(found), found.digest
+        return self._known[data.place]
+
+
+def _form(split: Split) -> str:
+    return f"have shape {split.shape} and {len(split.classes)} classes"
 
 
 class StoredViews:
@@ -219,4 +258,6 @@ def _key(loaded: Loaded, subset: str, probe: Probe, settings: Settings, files: s
         parts["adversarial"] = settings.save_adversarial  # rows stored without the images do not serve
     if files:
         parts["files"] = files
+    if probe.reads_card:
+        parts["variant"] = loaded.card.variant
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

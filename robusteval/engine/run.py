@@ -15,15 +15,17 @@ import torch
 from tqdm import tqdm
 
 from robusteval import __version__
-from robusteval.core.errors import require
+from robusteval.core.errors import InputError, require
 from robusteval.data import Split
 from robusteval.engine import summary
 from robusteval.engine.executor import Executor
 from robusteval.engine.plan import Cell, Settings, cells, missing
+from robusteval.engine.recalibration import DEFAULT, Recalibration, chosen
 from robusteval.engine.sources import ModelSource
 from robusteval.engine.suite import Samples, Suite
 from robusteval.engine.worker import Outcome
 from robusteval.models.checkpoint import Loaded
+from robusteval.results.schema import MOST_CLASSES
 from robusteval.results.store import ID_LENGTH, Store
 
 Warn = Callable[[str], None]
@@ -39,6 +41,7 @@ class Run:
         settings: what all cells share.
         executor: who works.
         samples: stands in for the suite's own number of samples.
+        recalibrate: specs of the recalibrators.
     """
 
     suite: Suite
@@ -46,6 +49,7 @@ class Run:
     settings: Settings
     executor: Executor
     samples: Samples | None = None
+    recalibrate: Sequence[str] = DEFAULT
 
     def __post_init__(self) -> None:
         number = isinstance(self.samples, int) and not isinstance(self.samples, bool) and self.samples >= 1
@@ -64,7 +68,9 @@ class Run:
         Raises:
             RobustevalError: a model, the data or the folder cannot be used; nothing was measured then.
         """
+        recalibration = Recalibration(chosen(self.recalibrate), self.settings.seed, self.suite.calibration is not None)
         loaded = self._loaded()
+        self._check_logits(recalibration, [found for _, found, _ in loaded])
         planned = cells(self.suite, loaded, self.settings, self.samples)
         left_out = _models_of(folder) - {source.label for source in self.sources}
         store = Store.opened(folder, self._provenance(planned))
@@ -76,7 +82,17 @@ class Run:
         for remark in self._remarks([split for _, _, split in loaded]):
             warn(remark)
         errors = self._execute(planned, store, warn)
-        return summary.write(store, planned, errors, self.settings.seed)
+        return summary.write(store, planned, errors, self.settings.seed, recalibration)
+
+    def _check_logits(self, recalibration: Recalibration, models: Sequence[Loaded]) -> None:
+        """See that logits are kept where recalibration was asked for."""
+        asked = recalibration.apart or tuple(map(str, recalibration.recalibrators)) != DEFAULT
+        classes = max(len(model.card.classes) for model in models)
+        if asked and classes > MOST_CLASSES and not self.settings.keep_logits:
+            raise InputError(
+                f"calibrate-on, recalibrate: need the logits, which of {classes} classes are kept only with "
+                f"--keep-logits: of more than {MOST_CLASSES} they are not kept by themselves"
+            )
 
     def _loaded(self) -> list[tuple[ModelSource, Loaded, Split]]:
         """Every model once, so that all bad input is found before any work starts."""
@@ -126,13 +142,14 @@ class Run:
         return {
             "suite": self.suite.model_dump(mode="json"),
             "samples": self.samples,
+            "recalibrate": list(self.recalibrate),
             "seed": self.settings.seed,
             "numerics": self.settings.numerics,
             "batch_size": self.settings.rows,
             "models": {source.label: None if source.path is None else str(source.path) for source in self.sources},
             "official": sorted({str(source.data.official) for source in self.sources if source.data.official}),
             "weights": {cell.source.label: cell.weights for cell in planned},
-            "data": {cell.source.data.subset(cell.n): cell.subset for cell in planned},
+            "data": {cell.data.subset(cell.n): cell.subset for cell in planned},
             "versions": {"robusteval": __version__, "python": platform.python_version()}
             | {name: version(name) for name in packages},
             "commit": _commit(),

@@ -7,12 +7,18 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from robusteval.core import config
-from robusteval.core.errors import InputError, SpecError
+from robusteval.core.errors import InputError, SpecError, require
+from robusteval.core.spec import Spec
+from robusteval.engine.sources import CALIBRATE_ON
 from robusteval.probes import Probe, parse_view
+from robusteval.probes.calibration import SOURCES, Calibration
 from robusteval.probes.corrupted import Corrupted
 from robusteval.probes.official import Official
 
 Samples = int | Literal["all"]
+
+MOST_CALIBRATED = 10_000
+"""Samples of another split that recalibrators are fitted on, where the suite has no fewer."""
 
 
 class Group(BaseModel):
@@ -66,6 +72,31 @@ class Suite(BaseModel):
             return self
         groups = [Group(specs=tuple(map(_stored, group.probes)), samples=group.samples) for group in self.views]
         return self.model_copy(update={"views": tuple(groups)})
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The view that recalibrators are fitted on, where there is one.
+
+        Raises:
+            InputError: there are several.
+        """
+        found = [probe for probe, _ in self.probes if isinstance(probe, Calibration)]
+        require(len(found) <= 1, "suite", "has several views to calibrate on; name one", list(map(str, found)))
+        return found[0] if found else None
+
+    def calibrated(self, split: str) -> Self:
+        """The suite with recalibrators fitted on another split; as it is where it says so itself.
+
+        Raises:
+            InputError: there is no such split, or the suite names another one.
+        """
+        rule = "must be train, or validation, the part of it that the checkpoint's training held out"
+        require(split in SOURCES, CALIBRATE_ON, rule, split)
+        view = Calibration.from_spec(Spec("calibration", (("split", split),)))
+        own = self.calibration
+        require(own in (None, view), CALIBRATE_ON, f"the suite {self.name!r} has the view {own} already", split)
+        group = Group(specs=(view.spec,), samples=MOST_CALIBRATED)
+        return self if own else self.model_copy(update={"views": (*self.views, group)})
 
     def size(self, group: Group, available: int, samples: Samples | None = None) -> int:
         """How many samples a group is measured on; `samples` stands in for the suite's own number."""

@@ -10,30 +10,32 @@ from numpy.typing import NDArray
 
 from robusteval.attacks import ATTACKS
 from robusteval.attacks.flags import raised
-from robusteval.calibration import RECALIBRATORS
-from robusteval.calibration.crossfit import halves_of, recalibrated
 from robusteval.core.statistics import median_interval, percentile_interval, poisson_weights, resample, wilson
 from robusteval.core.types import Estimate
 from robusteval.engine.crosscheck import Verdicts, crossed, marked
 from robusteval.engine.plan import Cell
+from robusteval.engine.recalibration import DEFAULT, Recalibration, chosen, optimum
 from robusteval.metrics import METRICS, estimate
 from robusteval.metrics.functional.scoring import weighted_mean
 from robusteval.metrics.metric import measurable
 from robusteval.probes.attacked import Attacked
+from robusteval.probes.calibration import Calibration
 from robusteval.probes.clean import Clean
 from robusteval.results.schema import METRIC_COLUMNS, is_classified, metric_frame, own_columns, predictions_of
 from robusteval.results.store import ID_LENGTH, Facts, Store
 
 DRAWS = 1000
 RECALIBRATED = ("ece", "nll")
-"""What is reported after temperature scaling too, cross-fitted within the samples (TRUST R26)."""
+"""What is reported after each recalibrator too."""
 
 
 class Summary:
     """Computes metric rows; equal samples share their resampling weights."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, recalibration: Recalibration | None = None) -> None:
+        """Begin; recalibrators are by default those of a run that names none."""
         self.seed = seed
+        self.recalibration = recalibration or Recalibration(chosen(DEFAULT), seed)
         self._weights: dict[bytes, NDArray[np.uint8]] = {}
 
     def rows(self, cell: Cell, frame: pd.DataFrame, facts: Facts) -> list[dict[str, Any]]:
@@ -44,7 +46,7 @@ class Summary:
             "forwards": facts.forwards,
             "backwards": facts.backwards,
         }
-        estimates = {**self._estimates(frame), **self._statistics(cell, frame)}
+        estimates = {**self._estimates(cell, frame), **self._statistics(cell, frame)}
         if not estimates:
             return [{**common, "error": "no sample has a finite value"}]
         rows = [{**common, "metric": name, **found._asdict(), "n": n} for name, (found, n) in estimates.items()]
@@ -59,19 +61,19 @@ class Summary:
         ]
         return [*rows, {**common, "metric": "median-distance", **median_interval(distance)._asdict(), "n": n}]
 
-    def _estimates(self, frame: pd.DataFrame) -> dict[str, tuple[Estimate, int]]:
+    def _estimates(self, cell: Cell, frame: pd.DataFrame) -> dict[str, tuple[Estimate, int]]:
         found: dict[str, tuple[Estimate, int]] = {}
         if is_classified(frame):
             predictions = predictions_of(frame)
             weights = self._resampling(predictions.samples)
             for name, metric in measurable(predictions).items():
                 found[name] = estimate(metric, predictions, weights=weights), len(frame)
-            halves = halves_of(predictions.samples, self.seed)
-            if predictions.logits is not None and 0 < halves.sum() < len(halves):
-                after, _ = recalibrated(RECALIBRATORS.parse("temperature"), predictions, self.seed)
+            if predictions.logits is not None:
+                found["temperature"] = optimum(predictions, weights), len(frame)
+            for recalibrator, after in self.recalibration.after(cell, predictions).items():
                 for name in RECALIBRATED:
                     value = estimate(METRICS.parse(name), after, weights=weights)
-                    found[f"{name} after temperature"] = value, len(frame)
+                    found[f"{name} after {recalibrator}"] = value, len(frame)
         for name in own_columns(frame):
             present = frame[frame[name].notna()]
             if len(present):
@@ -126,9 +128,14 @@ def _verdicts(cell: Cell, frame: pd.DataFrame) -> Verdicts:
     return Verdicts(cell.key[:ID_LENGTH], cell.source.label, attack, cell.subset, robust, None, classes)
 
 
-def write(store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed: int) -> pd.DataFrame:
-    """Write `metrics` and `cells`, model by model in the order of the suite; a failed cell is a row with its error."""
-    summary, rows, listed = Summary(seed), list[dict[str, Any]](), list[dict[str, Any]]()
+def write(
+    store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed: int, recalibration: Recalibration
+) -> pd.DataFrame:
+    """Write the tables, model by model in the order of the suite; a failed cell is a row with its error."""
+    for cell in planned:
+        if isinstance(cell.probe, Calibration) and store.has(cell.key):
+            recalibration.fit(cell, predictions_of(store.read(cell.key)[0]))
+    summary, rows, listed = Summary(seed, recalibration), list[dict[str, Any]](), list[dict[str, Any]]()
     clean, verdicts = dict[tuple[str, str], NDArray[np.bool_]](), list[Verdicts]()
     order = {cell.source.label: None for cell in planned}
     for cell in sorted(planned, key=lambda cell: list(order).index(cell.source.label)):
@@ -151,7 +158,7 @@ def write(store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed
                 "digest": cell.key,
                 "data": cell.subset,
                 "weights": cell.weights,
-                "notes": "; ".join(facts.notes),
+                "notes": "; ".join([*facts.notes, *_noted(recalibration, cell)]),
                 "by": ", ".join(facts.by),
                 "versions": ", ".join(f"{each.name} {each.version}" for each in cell.probe.components),
             }
@@ -161,4 +168,10 @@ def write(store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed
     metrics = metric_frame([marked(row, flags.get(row["cell"], ())) for row in rows])
     store.write_table("metrics", metrics, csv=True)
     store.write_table("cells", pd.DataFrame(listed))
+    for name, table in recalibration.tables().items():
+        store.write_table(name, table)
     return metrics
+
+
+def _noted(recalibration: Recalibration, cell: Cell) -> list[str]:
+    return [recalibration.notes[cell.key]] if cell.key in recalibration.notes else []

@@ -18,7 +18,7 @@ from robusteval.core.types import Batch
 from robusteval.data import Split
 from robusteval.data.official import OfficialSet
 from robusteval.engine.plan import MOST_MODELS, Settings, Task
-from robusteval.engine.sources import ModelSource
+from robusteval.engine.sources import DataSource, ModelSource, Part
 from robusteval.models.fuse import compiled, evaluation_form
 from robusteval.probes.probe import Shared, Subject
 from robusteval.results.store import Facts, Store
@@ -47,7 +47,7 @@ class Worker:
 
     settings: Settings
     store: Store
-    splits: dict[str, Split] = field(default_factory=dict)
+    splits: dict[tuple[str, Part | None], Split] = field(default_factory=dict)
     officials: dict[str, OfficialSet] = field(default_factory=dict)
     models: dict[str, Ready] = field(default_factory=dict)
     shared: Shared = field(default_factory=Shared)
@@ -69,8 +69,9 @@ class Worker:
     @full_float32()
     def _run(self, task: Task) -> None:
         cell, device = task.cell, self.settings.device
-        split = self._split(cell.source)
-        ready = self._ready(cell.source, split)
+        split = self._split(cell.data)
+        # Rounding is checked on the same images whatever is measured first.
+        ready = self._ready(cell.source, self._split(cell.source.data))
         subject = Subject(
             model=ready.model,
             form=ready.form,
@@ -81,6 +82,7 @@ class Worker:
             keep_images=self.settings.save_adversarial is not None,
             stored=partial(self._stored, task),
             shared=self.shared,
+            variant=cell.variant,
         )
         measurements = list(cell.probe.measure(subject, Stream.seeded(self.settings.seed)))
         if [measurement.view for measurement in measurements] != [cell.probe.spec]:
@@ -100,17 +102,17 @@ class Worker:
         """The stored images of a shard."""
         source = task.cell.source
         if source.data.spec not in self.officials:
-            found = source.data.stored(self._split(source))
+            found = source.data.stored(self._split(source.data))
             if found is None:
                 raise ValueError(f"{source.label} has no stored images")  # the plan has seen to it
             self.officials[source.data.spec] = found
         images = self.officials[source.data.spec].view(corruption, severity, severities, task.cell.n)
         return images.images(task.rows).to(self.settings.device)
 
-    def _split(self, source: ModelSource) -> Split:
-        if source.data.spec not in self.splits:
-            self.splits[source.data.spec] = source.data.load()
-        return self.splits[source.data.spec]
+    def _split(self, data: DataSource) -> Split:
+        if data.place not in self.splits:
+            self.splits[data.place] = data.load()
+        return self.splits[data.place]
 
     def _ready(self, source: ModelSource, split: Split) -> Ready:
         if source.label not in self.models:

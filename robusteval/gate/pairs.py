@@ -123,7 +123,10 @@ def _views(new: Side, old: Side, models: tuple[str, str], rules: Rules) -> Itera
 
 def gated(view: str, new: Entry | None, old: Entry | None, rules: Rules) -> tuple[str, ...]:
     """The metrics of a view that the rules gate and a side has; where neither has any, as both failed, accuracy."""
-    known = {name for entry in (new, old) if entry is not None for name in entry.estimates}
+    sides = [entry for entry in (new, old) if entry is not None]
+    if any(entry.terms.get("kind") == "calibration" for entry in sides):  # it serves other views and judges none
+        return ()
+    known = {name for entry in sides for name in entry.estimates}
     if "nll" in known:  # predictions are stored: what the record does not name can be had from them
         known |= set(METRICS.classes)
     known = known or {"accuracy"}

@@ -24,7 +24,7 @@ from robusteval.metrics.functional.ranked import (
 from robusteval.metrics.functional.reliability import reliability_diagram
 from robusteval.metrics.functional.scoring import accuracy_score, brier_score, negative_log_likelihood
 from robusteval.metrics.functional.smooth import smooth_calibration_error
-from robusteval.metrics.metric import METRICS, Metric, Prepared, estimate, measurable
+from robusteval.metrics.metric import METRICS, Metric, Prepared, estimate, estimate_mean, measurable
 
 __all__ = [
     "METRICS",
@@ -44,6 +44,7 @@ __all__ = [
     "coverage_at_accuracy",
     "debiased_calibration_error",
     "estimate",
+    "estimate_mean",
     "excess_area_under_risk_coverage",
     "expected_calibration_error",
     "fpr_at_recall",

@@ -1,10 +1,13 @@
 """Linearity between samples, what mixup trains (Zhang et al. 2018, arXiv:1710.09412, section 4 and figure 2).
 
-With k the partners are those of k-mixup (Greenewald et al. 2021, arXiv:2106.02933).
+With k the partners are those of k-mixup (Greenewald et al. 2021, arXiv:2106.02933); along codes the paths are those of
+VarMixup (Mangla et al. 2020, arXiv:2003.06566).
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import pandas as pd
@@ -13,10 +16,9 @@ from torch import Tensor
 
 from robusteval.attacks.losses import Loss, cross_entropy
 from robusteval.attacks.oracle import Oracle, finite, predict
-from robusteval.core.errors import require
-from robusteval.core.matching import match_in_blocks
+from robusteval.core.errors import InputError, require
 from robusteval.core.rng import Stream
-from robusteval.core.types import Batch
+from robusteval.probes.paths import Pairing, Route, is_coded, pairing_of, partners, read_codec
 from robusteval.probes.probe import Measurement, Probe, Subject
 from robusteval.results.store import Facts
 
@@ -28,11 +30,16 @@ Found = Mapping[str, Tensor]
 class Between(Probe):
     """The model at x = s x_i + (1 - s) x_j, for a partner x_j of another class and one of the same class.
 
-    Columns end in `_across` and `_within`, and are means over the points of the segment. `logit_deviation` is the L2
-    distance of the logits, centred over the classes, from the mix of those at both ends; `probability_deviation` half
-    the L1 distance of the probabilities from their mix, in [0, 1]; `neither` the share of points that are predicted as
-    neither label (figure 2a); `gradient_norm` the L2 norm of the input gradient (figure 2b). All is read off the
-    evaluation form.
+    The path is `straight`, as that, or `latent`: decoded mixes of codes, whose ends are reconstructions. `card` is what
+    the checkpoint's card says of its training: the matched partners of `kmixup` with its k and cost, the codes of
+    `varmixup`, and straight to random partners for every other variant or none. Checkpoints hold no autoencoder: for
+    codes name the file that the training left in its cache; without it such a cell fails and says so.
+
+    Columns end in `_across` and `_within`, and are means over the points of the path. `logit_deviation` is the L2
+    distance of the logits, centred over the classes, from the mix of those at both of its ends; `probability_deviation`
+    half the L1 distance of the probabilities from their mix, in [0, 1]; `neither` the share of points that are
+    predicted as neither label (figure 2a); `gradient_norm` the L2 norm of the input gradient (figure 2b). All is read
+    off the evaluation form.
 
     The partner is drawn for each sample id among the others of its shard, which are the 1,000 consecutive samples that
     the engine works on at once: it depends neither on workers, nor on order, nor on the samples of other shards. Where
@@ -43,6 +50,8 @@ class Between(Probe):
         gradient: of the cross-entropy against the labels mixed as the images, or of the largest logit; the paper leaves
             open which it means.
         k: samples matched at a time, as in k-mixup, one partner for each sample; None for partners at random.
+        path: from one end to the other.
+        autoencoder: path of an `mmd-vae-*.safetensors`, for codes.
     """
 
     name: ClassVar[str] = "between"
@@ -51,10 +60,28 @@ class Between(Probe):
     points: int = 9
     gradient: Literal["loss", "logit"] = "loss"
     k: int | None = None
+    path: Literal["straight", "latent", "card"] = "straight"
+    autoencoder: str | None = None
 
     def __post_init__(self) -> None:
         require(self.points >= 1, "points", "must be at least 1", self.points)
         require(self.k is None or self.k >= 1, "k", "must be at least 1, or None for random partners", self.k)
+        plain, file = self.path == "straight", self.autoencoder
+        require(self.k is None or plain, "k", f"is for path='straight', and here it is {self.path!r}", self.k)
+        require(file is None or not plain, "autoencoder", "is for path='latent' or path='card'", file)
+        needs = "path='latent' needs an mmd-vae-*.safetensors, which a training leaves in its --cache"
+        require(file is not None or self.path != "latent", "autoencoder", needs, file)
+        require(file is None or Path(file).is_file(), "autoencoder", "there is no such file", file)
+
+    @property
+    def depends(self) -> str:
+        """The sha256 of the autoencoder's file."""
+        return hashlib.sha256(Path(self.autoencoder).read_bytes()).hexdigest() if self.autoencoder else ""
+
+    @property
+    def reads_card(self) -> bool:
+        """Whether the checkpoint's card says what is measured."""
+        return self.path == "card"
 
     @property
     def shares(self) -> list[float]:
@@ -76,28 +103,46 @@ class Between(Probe):
 
     def _found(self, oracle: Oracle, subject: Subject, rng: Stream) -> Found:
         batch, passes = subject.batch, subject.passes
-        ends = finite(predict(subject.form, batch.x, passes.batch_size, passes.fixed)).to(torch.float64)
-        partners = drawn(batch, rng.stream("between")) if self.k is None else matched(batch, self.k, rng)
+        variant = subject.variant if self.reads_card else None
+        pairing = pairing_of(variant) if self.reads_card else Pairing(self.k)
+        route = self._route(subject, self.path == "latent" or is_coded(variant))
+        x = route.images(route.points)
+        ends = finite(predict(subject.form, x, passes.batch_size, passes.fixed)).to(torch.float64)
         found = {}
-        for kind, partner in partners.items():
-            columns = self._along(oracle, batch, ends, partner, passes.batch_size)
+        for kind, partner in partners(batch, pairing, rng).items():
+            columns = self._along(oracle, subject, route, ends, partner)
             found.update({f"{name}_{kind}": values for name, values in columns.items()})
         return found
 
-    def _along(self, oracle: Oracle, batch: Batch, ends: Tensor, partner: Tensor, size: int) -> Found:
+    def _route(self, subject: Subject, coded: bool) -> Route:
+        x = subject.batch.x
+        if not coded:
+            return Route.straight(x)
+        if self.autoencoder is None:
+            raise InputError(
+                f"the checkpoint is of {subject.variant}, and holds no autoencoder: name the "
+                "mmd-vae-*.safetensors that its training left in --cache, with autoencoder='FILE'"
+            )
+        channels, height, width = x.shape[1:]
+        return Route.coded(x, read_codec(Path(self.autoencoder), (channels, height, width)).to(x.device))
+
+    def _along(self, oracle: Oracle, subject: Subject, route: Route, ends: Tensor, partner: Tensor) -> Found:
         """All columns at all points for one partner of each sample [n], -1 where there is none."""
-        blank = torch.full((len(partner), self.points), torch.nan, dtype=torch.float64, device=batch.x.device)
+        shape, device = (len(partner), self.points), partner.device
+        blank = torch.full(shape, torch.nan, dtype=torch.float64, device=device)
         found = {name: blank.clone() for name in COLUMNS}
-        for rows in torch.split((partner >= 0).nonzero()[:, 0], size):
+        for rows in torch.split((partner >= 0).nonzero()[:, 0], subject.passes.batch_size):
             for point, share in enumerate(self.shares):
-                for name, values in self._at(oracle, batch, ends, rows, partner[rows], share).items():
+                x = route.at(rows, partner[rows], share)
+                for name, values in self._at(oracle, subject, ends, x, rows, partner[rows], share).items():
                     found[name][rows, point] = values
         return found
 
-    def _at(self, oracle: Oracle, batch: Batch, ends: Tensor, one: Tensor, other: Tensor, share: float) -> Found:
-        """The columns of some samples at one point, each [n]."""
-        x = share * batch.x[one] + (1 - share) * batch.x[other]
-        pair = torch.stack([batch.y[one], batch.y[other]], dim=1)
+    def _at(
+        self, oracle: Oracle, subject: Subject, ends: Tensor, x: Tensor, one: Tensor, other: Tensor, share: float
+    ) -> Found:
+        """The columns of images x [m, c, h, w] at this share of samples `one` [m], the rest of `other`, each [m]."""
+        pair = torch.stack([subject.batch.y[one], subject.batch.y[other]], dim=1)
         answer = oracle.gradient(x, pair, mixed_loss(share) if self.gradient == "loss" else _largest)
         logits = finite(answer.logits).to(torch.float64)
         offset = logits - share * ends[one] - (1 - share) * ends[other]
@@ -112,43 +157,6 @@ class Between(Probe):
 
 
 COLUMNS = ("logit_deviation", "probability_deviation", "neither", "gradient_norm")
-
-
-def drawn(batch: Batch, rng: Stream) -> dict[str, Tensor]:
-    """A uniform partner of each sample `across` and one `within` the classes, rows of the batch [n], -1 for none."""
-    order = batch.ids.argsort()
-    order = order[batch.y[order].argsort(stable=True)]
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order), device=order.device)
-    counts = torch.bincount(batch.y)
-    first, own = (counts.cumsum(0) - counts)[batch.y], counts[batch.y]
-    # Within the order by class: skip the whole class, or the sample itself.
-    others, alike = len(order) - own, own - 1
-    across = rng.stream("across").integers(batch.ids, (), 0, 2**62) % others.clamp_min(1)
-    across = torch.where(across < first, across, across + own)
-    within = first + rng.stream("within").integers(batch.ids, (), 0, 2**62) % alike.clamp_min(1)
-    within = torch.where(within < place, within, within + 1)
-    return {
-        kind: torch.where(room > 0, order[place_of.clamp_max(len(order) - 1)], -1)
-        for kind, room, place_of in (("within", alike, within), ("across", others, across))
-    }
-
-
-def matched(batch: Batch, k: int, rng: Stream) -> dict[str, Tensor]:
-    """Partners between two random halves, matched k at a time in squared distance; rows of the batch [n] or -1.
-
-    Each pair is `within` or `across` as its labels are. The odd one out has no partner.
-    """
-    order = batch.ids.argsort()
-    order = order[rng.stream("between", "order").words(batch.ids[order], 1)[:, 0].argsort(stable=True)]
-    half = len(order) // 2
-    partner = torch.full_like(order, -1)
-    if half:
-        first, second = order[:half], order[half : 2 * half]
-        second = second[match_in_blocks(batch.x[first], batch.x[second], k)]
-        partner[first], partner[second] = second, first
-    alike = (partner >= 0) & (batch.y == batch.y[partner])
-    return {"within": torch.where(alike, partner, -1), "across": torch.where(alike, -1, partner)}
 
 
 def mixed_loss(share: float) -> Loss:

@@ -30,7 +30,8 @@ class Measurement(NamedTuple):
 
     Attributes:
         view: the view's spec, stable over versions.
-        frame: rows; numeric columns of the probe's own are metrics.
+        frame: rows; numeric columns of the probe's own are metrics, of the rows where they are not missing. Rows of
+            other samples than the shard's come after its own, with the label -1 and ids from 2^40 on.
         facts: cost and flags.
         examples: a few images, by name, or nothing.
         images: every changed image [n, c, h, w], where they are to be kept.
@@ -97,6 +98,7 @@ class Subject:
         keep_images: whether attacked images are to be kept.
         stored: reads the shard's images as a stored set has them, by corruption, severity and number of severities.
         shared: keeps a changed batch for the next model.
+        variant: spec of the training variant, where the checkpoint's card says it.
     """
 
     model: nn.Module
@@ -108,6 +110,7 @@ class Subject:
     keep_images: bool = False
     stored: Callable[[str, int, int], Tensor] | None = None
     shared: Shared = field(default_factory=Shared)
+    variant: str | None = None
 
     @property
     def oracle(self) -> Oracle:
@@ -146,9 +149,19 @@ class Probe(Component):
         return (self,)
 
     @property
+    def split(self) -> str:
+        """The part of the data set that is measured: the test split, but for samples to calibrate on."""
+        return "test"
+
+    @property
     def depends(self) -> str:
         """A digest of the files that the result depends on beside the model and the data; empty where there is none."""
         return ""
+
+    @property
+    def reads_card(self) -> bool:
+        """Whether the result depends on the training variant that the checkpoint's card names."""
+        return False
 
     def remark(self, shape: tuple[int, ...]) -> str | None:
         """What a user should be warned of before images of this shape [c, h, w] are measured."""

@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from robusteval.core.errors import InputError, SpecError
 from robusteval.core.spec import Spec
 from robusteval.core.statistics import poisson_weights
+from robusteval.core.types import Predictions
 from robusteval.corruptions import CORRUPTIONS
+from robusteval.metrics import estimate_mean
+from robusteval.results.schema import PREDICTION_COLUMNS, predictions_of
 from robusteval.results.store import Store
 
 Floats = NDArray[np.float64]
@@ -61,10 +64,16 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "severity": "mean accuracy over the corruptions of the set at a severity",
         "mCE": "mean over the 15 test corruptions of the model's summed error over the reference's",
         "relative mCE": "mCE of the errors beyond the clean error",
+        "mean ece": "mean over the corruptions of the set and their severities of ECE: top label, 15 equal-width bins",
+        "mean nll": "mean NLL in nats over the corruptions of the set and their severities",
+        "mean brier": "mean Brier score, in [0, 2], over the corruptions of the set and their severities",
     }
 )
 
 COLUMNS = ("model", "origin", "set", "family", "score", "of", "value", "low", "high", "n", "missing", "definition")
+CALIBRATION = ("ece", "nll", "brier")
+"""What is averaged over corrupted views beside accuracy."""
+
 _DRAWS, _CHUNK = 1000, 200
 
 
@@ -197,9 +206,49 @@ def write(folder: Path, metrics: pd.DataFrame) -> pd.DataFrame | None:
     if metrics.loc[metrics["kind"].eq("corruption"), "view"].nunique() < 2:
         return None
     store = Store(folder)
-    found = scores(metrics, samples_of(store), Store.check(folder)["seed"])
+    seed = Store.check(folder)["seed"]
+    found = pd.concat([scores(metrics, samples_of(store), seed), calibration(metrics, store, seed)], ignore_index=True)
     store.write_csv("corruptions", found)
     return found
+
+
+def calibration(metrics: pd.DataFrame, store: Store, seed: int = 0) -> pd.DataFrame:
+    """Means of ECE, NLL and Brier over the views of a set, one row each per model; intervals as for ECE of one view.
+
+    Args:
+        metrics: of the report.
+        store: the report.
+        seed: of the resampling.
+
+    Returns:
+        A frame with `COLUMNS`; a mean of which views are missing has no value.
+    """
+    cells = store.read_table("cells")
+    rows: list[dict[str, Any]] = []
+    for (kind, views), model in product(kinds(metrics).items(), dict.fromkeys(metrics["model"])):
+        mine = cells[cells["model"].eq(model) & cells["view"].isin(views) & cells["cell"].map(store.has)]
+        if mine.empty:
+            continue
+        found = {view_of(str(row.view)).place: _classified(store, str(row.cell)) for row in mine.itertuples()}
+        places = list(found) if kind.set == "other" else expected(kind)
+        missing = ", ".join(place for place in places if place not in found)
+        parts = [] if missing else _shared([found[place] for place in places])
+        n = len(parts[0]) if parts else 0
+        for name in CALIBRATION:
+            row = _row(kind, str(model), f"mean {name}", "all", estimate_mean(name, parts, seed=seed) if n else None, n)
+            rows.append({**row, "missing": missing or None})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _classified(store: Store, cell: str) -> pd.DataFrame:
+    return store.read_columns(cell, ["sample", "label", *PREDICTION_COLUMNS])
+
+
+def _shared(frames: Sequence[pd.DataFrame]) -> list[Predictions]:
+    """The predictions of the samples that all frames have, in the order of the first."""
+    common = set.intersection(*({*frame["sample"]} for frame in frames))
+    order = [sample for sample in frames[0]["sample"] if sample in common]
+    return [predictions_of(frame.set_index("sample").loc[order].reset_index()) for frame in frames]
 
 
 def samples_of(store: Store) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """The table of a report: one row per model, clean beside robust accuracy, error bars and grades in sight."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ _LATEX = {
 
 
 def table(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Text cells, one row per model: accuracy (%) of every view, then ECE (%) and gamma.
+    """Text cells, one row per model: accuracy (%) of every view, then ECE (%), as it is and recalibrated, and gamma.
 
     A value stands with the larger half of its 95% interval; a flagged one carries an exclamation mark, a failed cell
     reads `failed`, one that was not measured `-`.
@@ -52,8 +52,8 @@ def table(metrics: pd.DataFrame) -> pd.DataFrame:
         if len(views) > 1:
             parts = [corrupted[view] for view in views]
             shown[f"mean of {len(views)} {kind.label}"] = [_mean(parts, model) for model in models]
-    for view, rows in _by_view(_chosen(metrics, "ece", ["clean"])):
-        shown["ece (%)" if view == "clean" else f"ece (%), {view}"] = _column(rows, models, percent)
+    for name, rows in _calibration(metrics):
+        shown[name] = _column(rows, models, percent)
     for view, rows in _by_view(_chosen(metrics, "gamma", ["linearity"])):
         shown["gamma" if view == "linearity" else f"gamma, {view}"] = _column(rows, models, "{:.3f}".format)
     return shown
@@ -74,6 +74,7 @@ def notes(metrics: pd.DataFrame) -> list[str]:
         )
     elif views["kind"].eq("attack").any():
         lines.append("Clean accuracy was not measured: robust accuracy means little without it; add the view clean.")
+    lines += _about_recalibration(metrics)
     if metrics["metric"].eq("median-distance").any():
         lines.append(
             "Median distance: the radius, in the attack's norm, at which half of the samples are broken, wrong ones "
@@ -103,6 +104,33 @@ def _listed(metrics: pd.DataFrame, views: Iterable[str]) -> str:
         if len(inside) > MOST_CORRUPTIONS:
             left = {view: None for view in left if view not in inside} | {f"{len(inside)} {kind.label}": None}
     return ", ".join(left)
+
+
+def _calibration(metrics: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The columns of ECE: as it is, then after each recalibrator."""
+    for metric in ("ece", *(f"ece after {name}" for name in _recalibrators(metrics))):
+        for view, rows in _by_view(_chosen(metrics, metric, ["clean"])):
+            yield f"{metric} (%)" if view == "clean" else f"{metric} (%), {view}", rows
+
+
+def _recalibrators(metrics: pd.DataFrame) -> list[str]:
+    """Those after which ECE is shown for the clean view."""
+    start = "ece after "
+    names = dict.fromkeys(metrics.loc[metrics["kind"].eq("clean"), "metric"].dropna())
+    return [str(name).removeprefix(start) for name in names if str(name).startswith(start)]
+
+
+def _about_recalibration(metrics: pd.DataFrame) -> list[str]:
+    """What the maps were fitted on (TRUST R26)."""
+    names = _recalibrators(metrics)
+    if not names:
+        return []
+    fitted = "each half of the samples is scaled by what was fitted on the other half"
+    for view in metrics.loc[metrics["kind"].eq("calibration"), "view"].unique():
+        split = dict(Spec.parse(view).arguments).get("split", "train")
+        fitted = f"fitted on samples of {split}, not on those evaluated"
+        fitted += ", and a network may have been trained on some of them" if split == "train" else ""
+    return [f"After {', '.join(names)}: {fitted}."]
 
 
 def about_corruptions(kinds: Mapping[corruptions.Kind, Sequence[str]]) -> list[str]:

@@ -7,7 +7,10 @@ from typing import Any, Self
 
 import pandas as pd
 
+from robusteval.results.schema import HALF_COLUMNS, RECALIBRATION_COLUMNS
 from robusteval.results.store import Store
+
+_TABLES = {"recalibration": RECALIBRATION_COLUMNS, "halves": HALF_COLUMNS}
 
 _NULLABLE = {"prediction": "Int64", "correct": "boolean"}
 """Types that stay what they are beside the rows of a probe that classifies nothing."""
@@ -22,12 +25,16 @@ class Report:
         metrics: one row per number; the columns are those of `robusteval.results.schema.METRIC_COLUMNS`.
         cells: cell, model, view, n and digests.
         samples: one row per sample and cell, with `model` and `view` in front.
+        recalibration: one row per number of a fitted map; the columns are `RECALIBRATION_COLUMNS` of the same module.
+        halves: the half of each sample, where maps were fitted across halves.
     """
 
     run: dict[str, Any]
     metrics: pd.DataFrame
     cells: pd.DataFrame
     samples: pd.DataFrame
+    recalibration: pd.DataFrame
+    halves: pd.DataFrame
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -38,7 +45,8 @@ class Report:
         """
         run, store = Store.check(folder), Store(folder)
         cells = store.read_table("cells")
-        return cls(run, store.read_metrics(), cells, _samples(store, cells))
+        more = [store.read_typed(*table) for table in _TABLES.items()]
+        return cls(run, store.read_metrics(), cells, _samples(store, cells), *more)
 
     @cached_property
     def failures(self) -> pd.DataFrame:

@@ -38,6 +38,21 @@ METRIC_COLUMNS: dict[str, str] = {
     "error": "str",
 }
 
+RECALIBRATION_COLUMNS: dict[str, str] = {
+    "cell": "str",
+    "recalibrator": "str",
+    "half": "Int64",
+    "n": "Int64",
+    "parameter": "str",
+    "value": "float64",
+}
+"""The table `recalibration`, a row per fitted number. `half` is the half of the cell's samples that the map scales, `n`
+the number of samples it was fitted on: those of the other half. Without a half the map was fitted on all samples of the
+cell, a view of kind `calibration`, and scales the model's other views."""
+
+HALF_COLUMNS: dict[str, str] = {"sample": "int64", "half": "int8"}
+"""The table `halves`: which half each sample id belongs to, in every view of every model."""
+
 MOST_CLASSES = 100
 """Above this many classes logits are kept only where asked."""
 

@@ -171,6 +171,12 @@ class Store:
         """Read one of the record's own tables."""
         return files.read_frame(self.folder / f"{name}.parquet")[0]
 
+    def read_typed(self, name: str, columns: Mapping[str, str]) -> pd.DataFrame:
+        """One of the record's own tables with its types; empty where the record is older than the table."""
+        if not (self.folder / f"{name}.parquet").exists():
+            return pd.DataFrame(columns=list(columns)).astype(dict(columns))
+        return self.read_table(name).astype(dict(columns))
+
     def read_metrics(self) -> pd.DataFrame:
         """The table `metrics` with its own types."""
         metrics = self.read_table("metrics")

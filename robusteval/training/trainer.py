@@ -24,6 +24,7 @@ from robusteval.core.types import Batch, Predictions
 from robusteval.core.world import world
 from robusteval.data import Augmentation, DataSet, Split
 from robusteval.data.augment import augment
+from robusteval.data.dataset import parts
 from robusteval.metrics import METRICS
 from robusteval.models import Architecture
 from robusteval.models.checkpoint import Card
@@ -251,17 +252,6 @@ class _Warm:
         model = run._model(self.train)
         model.network.load_state_dict(self.fitting.part("erm", (self.key, epochs), fitted))
         return model.eval()
-
-
-def parts(train: Split, held_out: float, seed: int) -> tuple[Split, Split | None]:
-    """The training part and the held-out validation part, a share of the train split, never of test (TRUST R29)."""
-    count = round(held_out * len(train))
-    if count == 0:
-        return train, None
-    require(count < len(train), "validation", f"must leave some of the {len(train)} training samples", held_out)
-    validation = train.stratified(count, seed)
-    rest = ~torch.isin(train.ids, validation.ids)
-    return train.rows(rest), validation
 
 
 def moments(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:

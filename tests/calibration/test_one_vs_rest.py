@@ -64,6 +64,8 @@ def test_without_netcal_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "netcal.binning", None)
     with pytest.raises(InputError, match=r"recalibrator='isotonic': needs netcal; pip install 'robusteval\[netcal\]'"):
         RECALIBRATORS.parse("isotonic").fit(LOGITS, LABELS)
+    with pytest.raises(InputError, match=r"recalibrator='histogram': needs netcal"):
+        RECALIBRATORS.parse("histogram").check()
 
 
 @pytest.mark.parametrize("spec", ["histogram(bins=0)"])

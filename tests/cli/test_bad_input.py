@@ -36,6 +36,7 @@ def strange(desk: Path, make_npz: Make) -> Path:
     (desk / "old.pth").write_bytes(pickle.dumps({"weights": Stranger()}, protocol=2))
     torch.save({**state, "classify.1.bias": torch.full((10,), torch.nan)}, desk / "nan.pth")
     make_npz(desk / "seven.npz", classes=7)
+    make_npz(desk / "ten.npz")
     make_npz(desk / "colour.npz", shape=(8, 8, 3))
     make_npz(desk / "large.npz", shape=(9, 9))
     make_npz(desk / "wide.npz", x_test=np.full((40, 8, 8), 1.5))
@@ -119,6 +120,16 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "executor": (("net.safetensors", "--executor", "process"), "did you mean 'processes'?"),
     "workers of serial": (("net.safetensors", "--executor", "serial", "--workers", "2"), "is for --executor processes"),
     "threads": (("net.safetensors", "--threads", "0"), "--threads"),
+    "no such split": (("net.safetensors", "--calibrate-on", "vall"), "calibrate-on='vall': must be train, or valid"),
+    "nothing held out": (
+        ("net.safetensors", "--calibrate-on", "validation"),
+        "calibrate-on='validation': the card of net names no part of digits that its training held out; try train",
+    ),
+    "no train split": (
+        ("net.safetensors", "--calibrate-on", "train", "--data", NPZ("ten")),
+        "has no train split, only test",
+    ),
+    "no recalibrator": (("net.safetensors", "--recalibrate", "platte"), "did you mean 'platt'?"),
     "unknown option": (("net.safetensors", "--sample", "3"), "--samples"),
 }
 

@@ -100,10 +100,12 @@ def test_eval_prints_and_writes_the_table(desk: Path, command: Call) -> None:
     assert answer.out.endswith("written: reports/tiny/ (metrics, samples, table.md, table.csv, table.tex)\n")
     folder = desk / "reports" / "tiny"
     assert answer.out.startswith((folder / "table.md").read_text())
-    assert "| model | clean | fgsm(eps=8/255), quick | fog@3 | ece (%) | gamma |" in answer.out
+    head = "| model | clean | fgsm(eps=8/255), quick | fog@3 | ece (%) | ece after temperature (%) | gamma |"
+    assert head in answer.out
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         [
             *("run.json", "metrics.parquet", "metrics.csv", "cells.parquet", "timings.parquet", "samples", "examples"),
+            *("recalibration.parquet", "halves.parquet"),
             *("table.md", "table.csv", "table.tex"),
         ]
     )
@@ -131,12 +133,14 @@ def test_report_writes_the_table_again_from_the_record(desk: Path, command: Call
 def test_options_reach_the_run(desk: Path, command: Call) -> None:
     (desk / "tiny.toml").write_text('samples = 60\nviews = [{specs = ["clean"]}, {specs = ["fog@3"], samples = 10}]')
     options = ["--samples", "all", "--seed", "7", "--batch-size", "32", "--device", "cpu", "--threads", "2"]
+    options += ["--calibrate-on", "train", "--recalibrate", "temperature,vector"]
     assert command("eval", "net.safetensors", "--suite", "tiny.toml", "--out", "out", *options).code == 0
     run = json.loads((desk / "out" / "run.json").read_text())
     assert (run["samples"], run["seed"], run["batch_size"]) == ("all", 7, 32)
     assert run["numerics"] == {"device": "cpu", "dtype": "float32", "form": "evaluation", "threads": 2}
     sizes = Report.read(desk / "out").metrics.groupby("view")["n"].max().to_dict()
-    assert sizes == {"clean": 359, "fog@3": 10}
+    assert sizes == {"clean": 359, "fog@3": 10, "calibration": 1438}
+    assert set(Report.read(desk / "out").recalibration["recalibrator"]) == {"temperature", "vector"}
 
 
 def test_folders_and_equal_stems(desk: Path, command: Call, make_checkpoint: Call) -> None:

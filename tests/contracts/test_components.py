@@ -37,7 +37,9 @@ KINDS = [(registry, cls) for registry in REGISTRIES for cls in registry.classes.
 # Values of parameters whose meaning their type does not tell.
 EXAMPLES = {
     "attack": "fgsm(eps=8/255)",
+    "autoencoder": "source.safetensors",
     "corruption": "fog",
+    "data": "moons",
     "eps": Quotient("4", "255"),
     "source": "source.safetensors",
     "target": "resnet18",
@@ -45,6 +47,8 @@ EXAMPLES = {
 }
 # What a parameter means something with, by component.
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
+    ("between", "autoencoder"): {"path": "latent"},
+    ("between", "path"): {"autoencoder": "source.safetensors"},
     ("local", "rate"): {"weight": "exponential"},
     ("local", "neighbours"): {"weight": "neighbours"},
     ("genlabel", "bandwidth"): {"density": "kde"},

@@ -1,5 +1,8 @@
 """Top-label errors: equal width, equal mass, norms, debiased, over- and underconfidence, against other libraries."""
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -221,3 +224,19 @@ def test_bounds_and_order(n, classes, seed, scale):
         assert metric(shuffled) == pytest.approx(value, rel=1e-9, abs=1e-12)
     l1, l2, worst = (expected_calibration_error(logits, labels, norm=norm) for norm in ("l1", "l2", "max"))
     assert l1 <= l2 + 1e-12 <= worst + 2e-12
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 30), st.integers(2, 5), st.integers(0, 2**32 - 1), st.lists(st.integers(1, 29), max_size=3))
+def test_batches_do_not_matter(n, classes, seed, cuts):
+    """Predictions that came in batches cut anywhere have the same metrics."""
+    rng = np.random.default_rng(seed)
+    logits, labels = 3 * rng.normal(size=(n, classes)), rng.integers(0, classes, n)
+    ends = [0, *sorted({cut for cut in cuts if cut < n}), n]
+    parts = [Predictions.from_logits(logits[a:b], labels[a:b]) for a, b in itertools.pairwise(ends)]
+    names = [field.name for field in dataclasses.fields(Predictions) if field.name != "samples"]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    whole = Predictions.from_logits(logits, labels)
+    for name in METRICS.classes:
+        metric = METRICS.parse(name)
+        assert metric(Predictions(samples=whole.samples, **joined)) == pytest.approx(metric(whole), rel=1e-12)

@@ -109,3 +109,25 @@ def test_a_forecast_of_the_shares_resolves_nothing():
     shares = np.bincount(LABELS) / 600
     parts = brier_decomposition(np.log(np.tile(shares, (600, 1))), LABELS)
     assert parts == pytest.approx((0, 0, parts.uncertainty, 0), abs=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_adaptive_error_equals_netcals_average_over_bins_of_one_size():
+    """600 samples are 15 bins of 40 for each class; netcal's ACE is the plain mean over bins."""
+    from netcal.metrics import ACE
+
+    average = ACE(15, equal_intervals=False)
+    parts = [average.measure(CHANCES[:, k], (k == LABELS).astype(int)) for k in range(4)]
+    assert adaptive_calibration_error(LOGITS, LABELS) == pytest.approx(np.mean(parts))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_where_netcals_average_error_differs():
+    """Tied probabilities share a bin here, and it counts by its size; there every bin counts alike."""
+    from netcal.metrics import ACE
+
+    chance = np.array([0.2, 0.2, 0.2, 0.9])
+    logits, labels = np.log(np.stack([1 - chance, chance], axis=1)), np.array([0, 0, 0, 0])
+    assert adaptive_calibration_error(logits, labels, bins=4) == pytest.approx((3 * 0.2 + 0.9) / 4)
+    by_netcal = ACE(4).measure(chance, labels)  # equal width: one bin of three samples, one of one
+    assert by_netcal == pytest.approx((0.2 + 0.9) / 2)

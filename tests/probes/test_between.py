@@ -5,7 +5,8 @@ from torch import nn
 
 from robusteval.core.errors import InputError
 from robusteval.core.types import Batch
-from robusteval.probes.between import Between, drawn, matched
+from robusteval.probes.between import Between
+from robusteval.probes.paths import drawn, matched
 
 X = torch.rand(60, 1, 2, 2, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(60) % 4

@@ -118,6 +118,25 @@ def test_no_column_without_its_view_and_a_word_where_clean_is_missing() -> None:
     assert not any("ECE: top" in note or "gamma: local" in note for note in tables.notes(found))
 
 
+def test_after_recalibration() -> None:
+    after = {"value": 0.012, "low": 0.01, "high": 0.02}
+    rows = [*measured("a"), row("a", "clean", "clean", "ece after temperature", **after)]
+    rows += [row("a", "fog@1", "corruption", "ece after temperature", **after), *measured("b")]
+    found = frame(*rows)
+    shown = tables.table(found)
+    names = [name for name in shown.columns if name.startswith("ece")]
+    assert names == ["ece (%)", "ece after temperature (%)"]
+    assert shown["ece after temperature (%)"].to_dict() == {"a": "1.2 ±0.8", "b": "-"}
+    assert any(line.startswith("After temperature: each half of the samples") for line in tables.notes(found))
+    for view, said in (
+        ("calibration", "samples of train, not on those evaluated, and a network may have been trained on some"),
+        ("calibration(split='validation')", "fitted on samples of validation, not on those evaluated."),
+    ):
+        lines = tables.notes(frame(*rows, row("a", view, "calibration")))
+        assert any(line.startswith("After temperature: ") and said in line for line in lines)
+        assert view not in tables.table(frame(*rows, row("a", view, "calibration"))).columns
+
+
 def test_notes_say_data_and_sizes() -> None:
     first, *rest = tables.notes(frame(*measured("a")))
     assert first == f"Data: digits; samples: 1000 for clean, {ATTACK}, fog@1; 100 for linearity."
