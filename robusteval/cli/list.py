@@ -24,6 +24,7 @@ def list_components(
     from robusteval.metrics import METRICS
     from robusteval.models import ARCHITECTURES
     from robusteval.probes import PROBES
+    from robusteval.reporting.plots import PLOTS
     from robusteval.variants import VARIANTS
 
     registries: dict[str, Registry[Any]] = {
@@ -36,6 +37,7 @@ def list_components(
         "architectures": ARCHITECTURES,
         "data": DATA,
         "executors": EXECUTORS,
+        "plots": PLOTS,
     }
     home = config.suites()
     files = {

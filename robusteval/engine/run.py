@@ -73,7 +73,7 @@ class Run:
         self._check_logits(recalibration, [found for _, found, _ in loaded])
         planned = cells(self.suite, loaded, self.settings, self.samples)
         left_out = _models_of(folder) - {source.label for source in self.sources}
-        store = Store.opened(folder, self._provenance(planned))
+        store = Store.opened(folder, {**self._provenance(planned), "classes": _classes(loaded)})
         if left_out:
             names = ", ".join(sorted(left_out))
             warn(
@@ -176,6 +176,11 @@ class _Timings:
         if (self.store.folder / "timings.parquet").exists():
             frame = pd.concat([self.store.read_table("timings"), frame], ignore_index=True)
         self.store.write_table("timings", frame)
+
+
+def _classes(loaded: Sequence[tuple[ModelSource, Loaded, Split]]) -> dict[str, list[str]]:
+    """The class names of each data set, which figures show."""
+    return {source.data.spec: list(split.classes) for source, _, split in loaded}
 
 
 def _models_of(folder: Path) -> set[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -338,7 +338,10 @@ def _bootstrap(
         rows = rows[rows.sum(axis=1) > 0]
         parts.append(statistic(rows @ columns / rows.sum(axis=1, keepdims=True)))
     points = statistic(columns.mean(axis=0, keepdims=True))[0]
-    low, high = np.quantile(np.concatenate(parts), [0.025, 0.975], axis=0)
+    drawn = np.concatenate(parts)
+    # A ratio whose divisor is 0 in some draws is infinite there, and nothing lies between it and another.
+    method: Literal["linear", "nearest"] = "linear" if np.isfinite(drawn).all() else "nearest"
+    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0, method=method)
     return [(float(v), float(min(v, a)), float(max(v, b))) for v, a, b in zip(points, low, high, strict=True)]
 
 

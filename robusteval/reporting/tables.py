@@ -18,6 +18,9 @@ MOST_CORRUPTIONS = 6
 
 UNRELIABLE = "upper bound, potentially unreliable"
 
+HALVES = "Accuracy in %, ± the larger half of the 95% interval over samples (Wilson; bootstrap for ECE and gamma)."
+"""How this table writes error bars."""
+
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -66,7 +69,7 @@ def notes(metrics: pd.DataFrame) -> list[str]:
     counts = "; ".join(f"{n} for {_listed(metrics, sizes.index[sizes.eq(n)])}" for n in dict.fromkeys(sizes.dropna()))
     lines = [
         f"Data: {', '.join(dict.fromkeys(metrics['data'].dropna()))}; samples: {counts}.",
-        "Accuracy in %, ± the larger half of the 95% interval over samples (Wilson; bootstrap for ECE and gamma).",
+        HALVES,
     ]
     if views["kind"].eq("clean").any():
         lines.append(

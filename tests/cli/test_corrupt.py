@@ -120,3 +120,29 @@ def test_a_stored_set_that_is_wrong(desk: Path, command: Call, folder: str, said
     arguments = ("--suite", "tiny.toml", "--official", folder)
     assert said in command("eval", "net.safetensors", *arguments).line
     assert not (desk / "reports").exists()
+
+
+def test_a_gallery_is_one_picture(desk: Path, command: Call) -> None:
+    answer = command(
+        "corrupt", "digits", "--gallery", "one.png", "--corruptions", "fog,contrast", "--severities", "1,5"
+    )
+    assert answer.code == 0
+    assert answer.out == "one.png\n"
+    with Image.open(desk / "one.png") as picture:
+        assert min(picture.size) > 150
+    assert sorted(path.name for path in desk.iterdir()) == ["net.safetensors", "one.png", "tiny.toml"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--gallery", "one.pdf"), "gallery='one.pdf': must end in .png or .svg"),
+        (("--gallery", "one.png", "--out", "set"), "leave out --out, or --gallery"),
+        ((), "name the folder of the set with --out, or a picture with --gallery FILE.png"),
+        (("--gallery", "one.png", "--severities", "7"), "severity=7: must be in 1..5"),
+        (("--gallery", "tiny.toml/one.png"), "tiny.toml is a file"),
+    ],
+)
+def test_a_gallery_that_cannot_be_drawn_is_said(desk: Path, command: Call, options: tuple[str, ...], said: str) -> None:
+    assert said in command("corrupt", "digits", "--corruptions", "fog", *options).line
+    assert not (desk / "one.png").exists()

@@ -81,6 +81,7 @@ def test_version(command: Call) -> None:
         ("architectures", "  torchvision:NAME(...)"),
         ("data", "  npz(path"),
         ("executors", "  processes(workers=None)"),
+        ("plots", "  reliability(views=()"),
         ("suites", "  quick"),
         ("recipes", "  small"),
     ],
@@ -89,7 +90,7 @@ def test_list(command: Call, kind: str | None, line: str) -> None:
     answer = command("list", *([kind] if kind else []))
     assert (answer.code, answer.err) == (0, "")
     titles = [text for text in answer.out.splitlines() if text and not text.startswith(" ")]
-    assert len(titles) == (11 if kind is None else 1)
+    assert len(titles) == (12 if kind is None else 1)
     assert any(text.startswith(line) for text in answer.out.splitlines())
 
 

@@ -27,11 +27,12 @@ from robusteval.metrics import METRICS
 from robusteval.models import ARCHITECTURES, checkpoint
 from robusteval.models.classifier import Classifier
 from robusteval.probes import PROBES, parse_view
+from robusteval.reporting.plots import PLOTS
 from robusteval.variants import VARIANTS
 
 Kind = tuple[Registry[Any], type[Component]]
 
-REGISTRIES = [ATTACKS, CORRUPTIONS, VARIANTS, METRICS, RECALIBRATORS, PROBES, ARCHITECTURES, DATA, EXECUTORS]
+REGISTRIES = [ATTACKS, CORRUPTIONS, VARIANTS, METRICS, RECALIBRATORS, PROBES, ARCHITECTURES, DATA, EXECUTORS, PLOTS]
 KINDS = [(registry, cls) for registry in REGISTRIES for cls in registry.classes.values()]
 
 # Values of parameters whose meaning their type does not tell.

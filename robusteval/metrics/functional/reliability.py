@@ -11,7 +11,7 @@ from robusteval.core.statistics import poisson_weights
 from robusteval.core.types import Predictions
 from robusteval.metrics.functional.bins import mass_edges
 from robusteval.metrics.functional.calibration import top_label_bins
-from robusteval.metrics.functional.weighing import BinSums, Floats
+from robusteval.metrics.functional.weighing import BLOCK, Floats
 
 
 def reliability_diagram(
@@ -37,26 +37,50 @@ def reliability_diagram(
         `accuracy`, and the band `accuracy_low`, `accuracy_high`. An empty bin has count 0 and nothing (nan) beside it.
     """
     require(len(predictions) > 0, "predictions", "must hold at least one sample", 0)
-    confidence, correct = predictions.confidence, predictions.correct
-    index = top_label_bins(confidence, bins, mass)
     rows = poisson_weights(predictions.samples, draws, seed) if weights is None else weights
-    counts, hits = BinSums(index, np.ones(len(index)), bins), BinSums(index, correct.astype(np.float64), bins)
+    return reliability_table(predictions.confidence, predictions.correct, rows, bins, mass)
+
+
+def reliability_table(
+    confidence: Floats, correct: NDArray[np.bool_], weights: NDArray[np.uint8], bins: int = 15, mass: bool = False
+) -> pd.DataFrame:
+    """The same of n samples with one answer each, [n], or with k answers that are resampled together, [n, k].
+
+    Args:
+        confidence: of each answer.
+        correct: whether it is right.
+        weights: of the samples, [draws, n].
+        bins: number of bins.
+        mass: whether bins hold equal numbers of answers.
+    """
+    index, right = top_label_bins(confidence.ravel(), bins, mass), correct.ravel()
+    # Counts by sample and bin: answers of one sample in one bin are drawn together.
+    places = np.repeat(np.arange(len(confidence)), confidence[0].size) * bins + index
+    counts, hits = (
+        np.bincount(places, values, len(confidence) * bins).reshape(-1, bins) for values in (np.ones(len(index)), right)
+    )
+    low, high = _band(_mean(_drawn(weights, hits), _drawn(weights, counts)))
     count = np.bincount(index, minlength=bins)
-    drawn = rows.astype(np.float64)
-    low, high = _band(_mean(hits(drawn), counts(drawn)))
-    ends = mass_edges(confidence, bins) if mass else np.linspace(0, 1, bins + 1)[1:-1]
+    ends = mass_edges(confidence.ravel(), bins) if mass else np.linspace(0, 1, bins + 1)[1:-1]
     return pd.DataFrame(
         {
             "low": np.concatenate([[0.0], ends]),
             "high": np.concatenate([ends, [1.0]]),
             "count": count,
             "share": count / len(index),
-            "confidence": _mean(np.bincount(index, confidence, bins), count),
-            "accuracy": _mean(np.bincount(index, correct, bins), count),
+            "confidence": _mean(np.bincount(index, confidence.ravel(), bins), count),
+            "accuracy": _mean(np.bincount(index, right, bins), count),
             "accuracy_low": low,
             "accuracy_high": high,
         }
     )
+
+
+def _drawn(weights: NDArray[np.uint8], values: NDArray[Any]) -> Floats:
+    """Sums [draws, bins] of values [n, bins] under every row of weights."""
+    rows = max(1, BLOCK // max(1, weights.shape[1]))
+    parts = (weights[start : start + rows] for start in range(0, len(weights), rows))
+    return np.concatenate([part.astype(np.float64) @ values for part in parts])
 
 
 def _mean(total: NDArray[Any], count: NDArray[Any]) -> Floats:
