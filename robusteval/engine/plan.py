@@ -168,7 +168,7 @@ def cells(
                 n, subset = place[1], digests[place]
             else:
                 data = source.part(probe.split, card, suite.size(group, sys.maxsize, samples))
-                n, subset = others.checked(data, split)
+                n, subset = others.checked(data, split.first(_most(suite, len(split), samples)))
             if probe not in depends:
                 depends[probe] = probe.depends
             files, origin = depends[probe], probe.facets.origin
@@ -185,11 +185,12 @@ class OtherSplits:
     def __init__(self) -> None:
         self._known: dict[tuple[str, Part | None], tuple[int, str]] = {}
 
-    def checked(self, data: DataSource, test: Split) -> tuple[int, str]:
+    def checked(self, data: DataSource, evaluated: Split) -> tuple[int, str]:
         """How many samples there are, and their digest.
 
         Raises:
-            InputError: the data set has no such split, or its images or classes are not those of the test split.
+            InputError: the data set has no such split, its images or classes are not those of the evaluated samples, or
+                it was handed some of these.
         """
         if data.place not in self._known:
             argument = f"{CALIBRATE_ON}={'' if data.part is None else data.part.name!r}"
@@ -197,10 +198,23 @@ class OtherSplits:
                 found = data.load()
             except RobustevalError as error:
                 raise InputError(f"{argument}: {error}") from None
-            if (found.shape, len(found.classes)) != (test.shape, len(test.classes)):
-                raise InputError(f"{argument}: {_form(found)}, the evaluated samples {_form(test)}")
+            if (found.shape, len(found.classes)) != (evaluated.shape, len(evaluated.classes)):
+                raise InputError(f"{argument}: {_form(found)}, the evaluated samples {_form(evaluated)}")
+            both = len(_images(found) & _images(evaluated)) if data.other is not None else 0
+            if both:
+                raise InputError(f"{argument}: {both} of its images are evaluated too (TRUST R26); give others")
             self._known[data.place] = len(found), found.digest
         return self._known[data.place]
+
+
+def _most(suite: Suite, available: int, samples: Samples | None) -> int:
+    """The samples that are evaluated, those of the largest group."""
+    sizes = (suite.size(group, available, samples) for probe, group in suite.probes if probe.split == "test")
+    return max(sizes, default=0)
+
+
+def _images(split: Split) -> set[bytes]:
+    return {image.tobytes() for image in split.batch().x.numpy()}
 
 
 def _form(split: Split) -> str:

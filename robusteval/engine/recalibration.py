@@ -139,5 +139,5 @@ def optimum(predictions: Predictions, weights: NDArray[np.uint8]) -> Estimate:
     if predictions.logits is None:
         raise InputError("logits: a temperature needs them")
     value = best_temperature(predictions.logits, predictions.labels)
-    resampled = resample(resampled_temperature(predictions.logits, predictions.labels, value), weights)
+    resampled = resample(resampled_temperature(predictions.logits, predictions.labels), weights)
     return percentile_interval(value, resampled) if len(resampled) else Estimate(value, value, value)

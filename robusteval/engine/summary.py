@@ -77,8 +77,15 @@ class Summary:
         for name in own_columns(frame):
             present = frame[frame[name].notna()]
             if len(present):
-                found[name] = self._mean(present[name].to_numpy(np.float64), present["sample"].to_numpy()), len(present)
+                found[name] = self._own(name, present), len(present)
         return found
+
+    def _own(self, name: str, present: pd.DataFrame) -> Estimate:
+        """The mean of a probe's own column; one whose name begins with accuracy is 0 or 1, a rate (TRUST R28)."""
+        values = present[name].to_numpy(np.float64)
+        if name.startswith("accuracy"):
+            return wilson(round(values.sum()), len(values))
+        return self._mean(values, present["sample"].to_numpy())
 
     def _statistics(self, cell: Cell, frame: pd.DataFrame) -> dict[str, tuple[Estimate, int]]:
         weights, ones = self._resampling(frame["sample"].to_numpy()), np.ones((1, len(frame)))

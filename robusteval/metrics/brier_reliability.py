@@ -18,6 +18,7 @@ class BrierReliability(Prepared):
     name: ClassVar[str] = "brier-reliability"
     higher_is_better: ClassVar[bool] = False
     interval: ClassVar[Interval] = "basic"
+    most: ClassVar[float] = 2.0
     needs_logits: ClassVar[bool] = True
 
     bins: int = 15

@@ -18,6 +18,7 @@ class BrierResolution(Prepared):
     name: ClassVar[str] = "brier-resolution"
     higher_is_better: ClassVar[bool] = True
     interval: ClassVar[Interval] = "basic"
+    most: ClassVar[float] = 1.0
     needs_logits: ClassVar[bool] = True
 
     bins: int = 15

@@ -25,6 +25,7 @@ class Ece(Prepared):
     name: ClassVar[str] = "ece"
     higher_is_better: ClassVar[bool] = False
     interval: ClassVar[Interval] = "basic"
+    most: ClassVar[float] = 1.0
 
     bins: int = 15
     norm: Norm = "l1"

@@ -18,6 +18,7 @@ class EceClasswise(Prepared):
     name: ClassVar[str] = "ece-classwise"
     higher_is_better: ClassVar[bool] = False
     interval: ClassVar[Interval] = "basic"
+    most: ClassVar[float] = 1.0
     needs_logits: ClassVar[bool] = True
 
     bins: int = 15

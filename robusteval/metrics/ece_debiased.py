@@ -26,6 +26,7 @@ class EceDebiased(Prepared):
     name: ClassVar[str] = "ece-debiased"
     higher_is_better: ClassVar[bool] = False
     interval: ClassVar[Interval] = "basic"
+    most: ClassVar[float] = 1.0
 
     bins: int = 15
     mass: bool = True
@@ -45,4 +46,4 @@ class EceDebiased(Prepared):
         plain = binned_error(predictions.confidence, predictions.correct, self.bins, self.mass, "l2")
         moved = resampled**2 - unweighted(plain, len(predictions)) ** 2 + value**2
         _, low, high = basic_interval(value**2, moved)
-        return Estimate(value, min(value, low**0.5), max(value, high**0.5))
+        return Estimate(value, min(value, low**0.5), max(value, min(high**0.5, self.most)))

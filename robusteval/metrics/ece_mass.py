@@ -22,6 +22,7 @@ class EceMass(Prepared):
     name: ClassVar[str] = "ece-mass"
     higher_is_better: ClassVar[bool] = False
     interval: ClassVar[Interval] = "basic"
+    most: ClassVar[float] = 1.0
 
     bins: int = 15
     norm: Norm = "l1"

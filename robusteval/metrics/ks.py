@@ -16,6 +16,7 @@ class Ks(Prepared):
     name: ClassVar[str] = "ks"
     higher_is_better: ClassVar[bool] = False
     interval: ClassVar[Interval] = "basic"
+    most: ClassVar[float] = 1.0
 
     def statistic(self, predictions: Predictions) -> Statistic:
         """The largest distance over all thresholds."""

@@ -20,6 +20,7 @@ class Mce(Prepared):
     name: ClassVar[str] = "mce"
     higher_is_better: ClassVar[bool] = False
     interval: ClassVar[Interval] = "basic"
+    most: ClassVar[float] = 1.0
 
     bins: int = 15
 

@@ -1,5 +1,6 @@
 """The contract of a metric, and its interval."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,11 +29,13 @@ class Metric(Component):
         higher_is_better: the direction of improvement.
         interval: `wilson` for a share of samples, `percentile` for a mean, `basic` for a statistic biased at small n.
         needs_logits: whether predictions without logits cannot be measured.
+        most: the largest possible value.
     """
 
     higher_is_better: ClassVar[bool]
     interval: ClassVar[Interval] = "percentile"
     needs_logits: ClassVar[bool] = False
+    most: ClassVar[float] = math.inf
 
     @abstractmethod
     def weighted(self, predictions: Predictions, weights: Floats) -> Floats:
@@ -44,7 +47,8 @@ class Metric(Component):
 
     def enclosed(self, predictions: Predictions, value: float, resampled: Floats) -> Estimate:
         """The value with the interval that its resampled values [m] give it."""
-        return (basic_interval if self.interval == "basic" else percentile_interval)(value, resampled)
+        found = (basic_interval if self.interval == "basic" else percentile_interval)(value, resampled)
+        return found._replace(high=max(value, min(found.high, self.most)))
 
     def __call__(self, predictions: Predictions, weights: NDArray[np.float64] | None = None) -> float:
         """The metric, each sample counted once or `weights` [n] times."""
@@ -94,7 +98,8 @@ def estimate(
 
     Raises:
         SpecError: no metric has this name.
-        InputError: logits or labels do not fit, or the metric needs logits and the predictions have none.
+        InputError: logits or labels do not fit, there is no sample or one without a finite answer, or the metric needs
+            logits and the predictions have none.
     """
     known = isinstance(metric, Metric | str)
     require(known, "metric", "must be a metric or its spec, as in 'ece(bins=10)'", metric)
@@ -102,6 +107,7 @@ def estimate(
     if not isinstance(predictions, Predictions):
         require(labels is not None, "labels", "must be given with logits", None)
         predictions = Predictions.from_logits(*classification(predictions, np.asarray(labels)))
+    _check(predictions)
     value = metric(predictions)
     if metric.interval == "wilson":
         return wilson(round(value * len(predictions)), len(predictions))
@@ -131,6 +137,8 @@ def estimate_mean(metric: Metric | str, views: Sequence[Predictions], draws: int
     require(same, "views", "must hold the same samples in the same order", len(views))
     require(draws >= 1, "draws", "must be at least 1", draws)
     metric = METRICS.parse(metric)
+    for view in views:
+        _check(view)
     plain = type(metric).enclosed is Metric.enclosed
     require(plain, "metric", "has an interval of its own kind, which a mean does not keep", metric.spec)
     statistics = [metric.statistic(view) for view in views]
@@ -138,3 +146,9 @@ def estimate_mean(metric: Metric | str, views: Sequence[Predictions], draws: int
     resampled = resample(lambda rows: np.mean([statistic(rows) for statistic in statistics], axis=0), weights)
     value = float(np.mean([metric(view) for view in views]))
     return metric.enclosed(views[0], value, resampled) if len(resampled) else Estimate(value, value, value)
+
+
+def _check(predictions: Predictions) -> None:
+    require(len(predictions) > 0, "predictions", "must hold at least one sample", 0)
+    finite = np.isfinite(predictions.confidence) & np.isfinite(predictions.nll)
+    require(bool(finite.all()), "predictions", "must be of finite logits, but so many are not", int((~finite).sum()))

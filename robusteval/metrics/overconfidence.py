@@ -21,6 +21,7 @@ class Overconfidence(Prepared):
     name: ClassVar[str] = "overconfidence"
     higher_is_better: ClassVar[bool] = False
     interval: ClassVar[Interval] = "basic"
+    most: ClassVar[float] = 1.0
 
     bins: int = 15
 

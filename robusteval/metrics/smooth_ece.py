@@ -16,6 +16,7 @@ class SmoothEce(Prepared):
     name: ClassVar[str] = "smooth-ece"
     higher_is_better: ClassVar[bool] = False
     interval: ClassVar[Interval] = "basic"
+    most: ClassVar[float] = 1.0
 
     def statistic(self, predictions: Predictions) -> Statistic:
         """The integral of the absolute smoothed gaps."""

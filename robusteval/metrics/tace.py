@@ -27,6 +27,7 @@ class Tace(Prepared):
     name: ClassVar[str] = "tace"
     higher_is_better: ClassVar[bool] = False
     interval: ClassVar[Interval] = "basic"
+    most: ClassVar[float] = 1.0
     needs_logits: ClassVar[bool] = True
 
     bins: int = 15

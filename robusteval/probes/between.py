@@ -19,7 +19,7 @@ from robusteval.attacks.oracle import Oracle, finite, predict
 from robusteval.core.errors import InputError, require
 from robusteval.core.rng import Stream
 from robusteval.probes.paths import Pairing, Route, is_coded, pairing_of, partners, read_codec
-from robusteval.probes.probe import Measurement, Probe, Subject
+from robusteval.probes.probe import Measurement, Probe, Subject, facts_of
 from robusteval.results.store import Facts
 
 Found = Mapping[str, Tensor]
@@ -93,7 +93,7 @@ class Between(Probe):
         oracle = subject.oracle
         columns = {name: values.mean(dim=1).cpu() for name, values in self._found(oracle, subject, rng).items()}
         frame = pd.DataFrame({"sample": subject.batch.ids.cpu(), "label": subject.batch.y.cpu(), **columns})
-        yield Measurement(self.spec, frame, Facts(oracle.forwards + len(frame), oracle.backwards))
+        yield Measurement(self.spec, frame, facts_of(oracle) + Facts(forwards=len(frame)))
 
     def curves(self, subject: Subject, rng: Stream) -> pd.DataFrame:
         """The means over a shard at each point: `share` s, the columns of `measure`, and `n` of the shard."""

@@ -17,8 +17,7 @@ from robusteval.attacks.oracle import Answer, Oracle, finite
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 from robusteval.core.spec import Quotient
-from robusteval.probes.probe import Facets, Measurement, Probe, Subject
-from robusteval.results.store import Facts
+from robusteval.probes.probe import Facets, Measurement, Probe, Subject, facts_of
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Gradients(Probe):
         found = [self._numbers(oracle, x, y, ids, draws) for x, y, ids in zip(*parts, strict=True)]
         columns = {name: torch.cat([part[name] for part in found]).cpu() for name in found[0]}
         frame = pd.DataFrame({"sample": subject.batch.ids.cpu(), "label": subject.batch.y.cpu(), **columns})
-        yield Measurement(self.spec, frame, Facts(oracle.forwards, oracle.backwards))
+        yield Measurement(self.spec, frame, facts_of(oracle))
 
     def _numbers(self, oracle: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream) -> dict[str, Tensor]:
         """The columns of some samples, each [n] float64."""
@@ -70,13 +69,14 @@ class Gradients(Probe):
         slope = here.gradient.flatten(1).to(torch.float64)
         drawn = [self._at_random(oracle, here, x, y, ids, rng, draw) for draw in range(self.draws)]
         alignment, errors = (torch.stack(values).mean(dim=0) for values in zip(*drawn, strict=True))
-        ahead = oracle.gradient(x + self.h * NORMS["l2"].steepest(here.gradient.sign()), y).gradient
+        ahead = oracle.gradient(x + self.h * NORMS["l2"].steepest(here.gradient.sign()), y)
+        finite(ahead.logits)
         return {
             "gradient_norm": torch.linalg.vector_norm(slope, dim=1),
             "gradient_l1": slope.abs().sum(dim=1),
             "alignment": alignment,
             "gamma_random": errors,
-            "curvature": torch.linalg.vector_norm(ahead.flatten(1).to(torch.float64) - slope, dim=1) / self.h,
+            "curvature": torch.linalg.vector_norm(ahead.gradient.flatten(1).to(torch.float64) - slope, dim=1) / self.h,
         }
 
     def _at_random(
@@ -85,6 +85,7 @@ class Gradients(Probe):
         """The cosine with the gradient at a random point, and the error of the tangent there."""
         delta = self.eps * NORMS["linf"].draw(rng, ids, x.shape[1:], ids.new_full(ids.shape, draw))
         there = oracle.gradient(x + delta, y)
+        finite(there.logits)
         slope, other = (answer.gradient.flatten(1).to(torch.float64) for answer in (here, there))
         rise = (delta.flatten(1).to(torch.float64) * slope).sum(dim=1)
         return cosine(slope, other), (there.loss - here.loss - rise).abs()

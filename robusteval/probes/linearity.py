@@ -14,8 +14,7 @@ from robusteval.attacks.oracle import Oracle, finite
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 from robusteval.core.spec import Quotient
-from robusteval.probes.probe import Facets, Measurement, Probe, Subject
-from robusteval.results.store import Facts
+from robusteval.probes.probe import Facets, Measurement, Probe, Subject, facts_of
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ class Linearity(Probe):
         gammas = [self._gamma(search, judge, x, y, ids, draws) for x, y, ids in zip(*parts, strict=True)]
         ids, labels = subject.batch.ids, subject.batch.y
         frame = pd.DataFrame({"sample": ids.cpu(), "label": labels.cpu(), "gamma": torch.cat(gammas).cpu()})
-        facts = Facts(search.forwards + judge.forwards, search.backwards + judge.backwards)
-        yield Measurement(self.spec, frame.astype({"gamma": "float64"}), facts)
+        yield Measurement(self.spec, frame.astype({"gamma": "float64"}), facts_of(search, judge))
 
     def _gamma(self, search: Oracle, judge: Oracle, x: Tensor, y: Tensor, ids: Tensor, rng: Stream) -> Tensor:
         """The largest error found for each image, [n] float64."""
@@ -68,6 +66,7 @@ class Linearity(Probe):
             delta = self.eps * ball.draw(rng, ids, x.shape[1:], ids.new_full(ids.shape, restart))
             for step in range(self.steps + 1):
                 here = search.gradient(x + delta, y)
+                finite(here.logits)
                 error = here.loss - tangent.loss - (delta * tangent.gradient).sum(dim=(1, 2, 3))
                 better = error.abs() > largest
                 largest = torch.where(better, error.abs(), largest)

@@ -15,8 +15,7 @@ from robusteval.attacks.oracle import Oracle, finite
 from robusteval.core.errors import require
 from robusteval.core.rng import Stream
 from robusteval.core.spec import Quotient
-from robusteval.probes.probe import Facets, Measurement, Probe, Subject
-from robusteval.results.store import Facts
+from robusteval.probes.probe import Facets, Measurement, Probe, Subject, facts_of
 
 Output = Literal["logits", "probabilities"]
 
@@ -58,7 +57,7 @@ class Lipschitz(Probe):
         best, first = (torch.cat(values).cpu() for values in zip(*found, strict=True))
         ids, labels = subject.batch.ids.cpu(), subject.batch.y.cpu()
         frame = pd.DataFrame({"sample": ids, "label": labels, "lipschitz": best, "lipschitz_random": first})
-        yield Measurement(self.spec, frame, Facts(search.forwards + judge.forwards, search.backwards))
+        yield Measurement(self.spec, frame, facts_of(search, judge))
 
     def _ratios(self, search: Oracle, judge: Oracle, x: Tensor, ids: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
         """The largest ratio found for each image, and that at the random point, both [n] float64."""

@@ -46,6 +46,13 @@ class Measurement(NamedTuple):
     grids: Mapping[str, pd.DataFrame] = {}
 
 
+def facts_of(*oracles: Oracle) -> Facts:
+    """What the oracles' passes cost; gradients that were no numbers, which count as 0, raise their flag."""
+    bad = sum(each.bad for each in oracles)
+    costs = (sum(each.forwards for each in oracles), sum(each.backwards for each in oracles))
+    return Facts(*costs, {"nan-gradients": (bad, bad)} if bad else {})
+
+
 class Facets(NamedTuple):
     """The columns of the record that say what a view is.
 

@@ -77,7 +77,7 @@ def notes(metrics: pd.DataFrame) -> list[str]:
         )
     elif views["kind"].eq("attack").any():
         lines.append("Clean accuracy was not measured: robust accuracy means little without it; add the view clean.")
-    lines += _about_recalibration(metrics)
+    lines += about_recalibration(metrics, _recalibrators(metrics))
     if metrics["metric"].eq("median-distance").any():
         lines.append(
             "Median distance: the radius, in the attack's norm, at which half of the samples are broken, wrong ones "
@@ -123,9 +123,8 @@ def _recalibrators(metrics: pd.DataFrame) -> list[str]:
     return [str(name).removeprefix(start) for name in names if str(name).startswith(start)]
 
 
-def _about_recalibration(metrics: pd.DataFrame) -> list[str]:
-    """What the maps were fitted on (TRUST R26)."""
-    names = _recalibrators(metrics)
+def about_recalibration(metrics: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """What the maps of some recalibrators were fitted on (TRUST R26)."""
     if not names:
         return []
     fitted = "each half of the samples is scaled by what was fitted on the other half"

@@ -29,7 +29,7 @@ def test_the_table_is_printed(two: Path, command: Call) -> None:
     assert (answer.code, answer.err) == (0, "")
     assert "| erm | 3 | **93.1 ±0.4** |" in answer.out
     assert "| mixup | 3 | -1.6 [" in answer.out
-    assert "- Not in the record: AutoAttack, ECE after temperature." in answer.out
+    assert "- Not in the record: AutoAttack." in answer.out
 
 
 def test_a_terminal_shows_styles(two: Path, command: Call, monkeypatch: pytest.MonkeyPatch) -> None:

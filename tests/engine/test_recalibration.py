@@ -30,6 +30,9 @@ from robusteval.models import ARCHITECTURES
 from robusteval.models.checkpoint import read_card, save
 from robusteval.models.foreign import Description
 from robusteval.models.loading import describe
+from robusteval.reporting.compare.columns import Column
+from robusteval.reporting.compare.evidence import Evidence
+from robusteval.reporting.compare.pool import Pool
 from robusteval.results.report import Report
 from robusteval.results.store import Store
 from robusteval.training import Recipe, Training
@@ -197,6 +200,17 @@ def test_the_record_says_that_a_network_may_know_its_train_split(apart: Path) ->
     assert notes["clean"] == ""
 
 
+def test_a_comparison_scales_as_the_report_did(apart: Path) -> None:
+    pool = Pool.read([apart])
+    metrics = pool.metrics[pool.metrics["view"].eq("clean")]
+    for metric in ("ece after temperature", "nll after temperature"):
+        row = metrics[metrics["metric"].eq(metric)].iloc[0]
+        drawn = Evidence(pool).drawn(str(row.model), Column(metric, ("clean",), metric))
+        assert drawn is not None
+        assert drawn.value == pytest.approx(row.value, rel=1e-9)
+    pool.require_one_scaling()
+
+
 def images(n: int = 60, seed: int = 0, shape: tuple[int, ...] = (1, 4, 4)) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(n, *shape, generator=generator), torch.arange(n) % 4
@@ -225,6 +239,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "another shape": (
         {"calibrate_on": images(shape=(3, 4, 4))},
         r"calibrate-on='memory': have shape \(3, 4, 4\) and 4 classes, the evaluated samples have shape \(1, 4, 4\)",
+    ),
+    "evaluated samples": (
+        {"calibrate_on": images()},
+        r"calibrate-on='memory': 60 of its images are evaluated too \(TRUST R26\); give others",
     ),
     "more classes": ({"calibrate_on": (images()[0], torch.arange(60))}, "calibrate_on=60: must have the data's 4"),
     "unknown": ({"recalibrate": "temprature"}, "unknown recalibrator 'temprature': did you mean 'temperature'?"),
@@ -304,7 +322,7 @@ def test_logits_of_many_classes(tmp_path: Path) -> None:
         "not recalibrated: logits of more than 100 classes are kept only with --keep-logits"
     ]
     assert not report.metrics["metric"].str.contains("temperature").any()
-    for options in ({"calibrate_on": images(8, shape=(3, 8, 8))}, {"recalibrate": "vector"}):
+    for options in ({"calibrate_on": images(8, seed=1, shape=(3, 8, 8))}, {"recalibrate": "vector"}):
         with pytest.raises(InputError, match="of 101 classes are kept only with --keep-logits"):
             robusteval.evaluate(many, data, CLEAN, **options)
         kept = robusteval.evaluate(many, data, CLEAN, keep_logits=True, **options)

@@ -45,3 +45,25 @@ def test_copies_of_a_view_are_no_more_certain():
 def test_what_has_no_mean_is_named(metric, views, said):
     with pytest.raises(InputError, match=said):
         estimate_mean(metric, views)
+
+
+@pytest.mark.parametrize("name", ["ece", "nll", "ks", "aurc", "accuracy"])
+def test_answers_that_are_no_numbers_are_refused(name):
+    logits = RNG.normal(size=(200, 4))
+    logits[3, 1] = np.nan
+    broken = Predictions.from_logits(logits, LABELS, np.arange(200))
+    with pytest.raises(InputError, match="predictions=1: must be of finite logits"):
+        estimate(name, broken)
+    with pytest.raises(InputError, match="predictions=0: must hold at least one sample"):
+        estimate(name, Predictions.from_logits(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, np.int64)))
+    with pytest.raises(InputError, match="predictions=1: must be of finite logits"):
+        estimate_mean(name, [broken])
+
+
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.classes.items() if np.isfinite(metric.most)])
+@pytest.mark.parametrize("n", [1, 5, 100])
+def test_no_interval_leaves_the_range(name, n):
+    for seed in range(3):
+        few = Predictions.from_logits(np.random.default_rng(seed).normal(size=(n, 4)), LABELS[:n], np.arange(n))
+        found = estimate(name, few, draws=200)
+        assert 0 <= found.low <= found.value <= found.high <= METRICS.classes[name].most

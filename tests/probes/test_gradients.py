@@ -70,3 +70,30 @@ def test_it_counts_its_passes(subject, energy, rng):
 def test_a_wrong_parameter_is_answered_with_the_rule(wrong):
     with pytest.raises(InputError, match=f"{next(iter(wrong))}=.*must be"):
         Gradients(**wrong)
+
+
+ROOTED = nn.Sequential(nn.Flatten(), nn.Linear(2, 3))
+"""What follows a root: NaN below 0, and an infinite slope at 0."""
+
+
+class Rooted(nn.Module):
+    def forward(self, x):
+        return ROOTED(x.sqrt())
+
+
+@pytest.mark.parametrize("probe", [Linearity(eps=0.1), Gradients(eps=0.1)])
+def test_a_loss_that_is_no_number_is_not_passed_over(probe, subject, rng):
+    black = torch.zeros(20, 1, 1, 2)
+    with pytest.raises(InputError, match="logits: must be finite"):
+        columns(probe, subject(Rooted(), black, torch.arange(20) % 3), rng)
+
+
+def test_gradients_that_are_no_numbers_raise_their_flag(subject, rng):
+    class Rounded(nn.Module):
+        def forward(self, x):
+            return ROOTED((x * x).sqrt())
+
+    (found,) = Gradients(eps=0.1).measure(subject(Rounded(), torch.zeros(20, 1, 1, 2), torch.arange(20) % 3), rng)
+    assert found.facts.signs["nan-gradients"][0] >= 20
+    (plain,) = Gradients(eps=0.1).measure(subject(ROOTED, X, torch.arange(40) % 3), rng)
+    assert plain.facts.signs == {}

@@ -41,9 +41,9 @@ def test_a_short_step_changes_little_and_a_long_one_more(subject, rng):
     assert rises.iloc[0] < 1e-4
 
 
-def test_a_model_without_parameters_has_a_flat_landscape(subject, rng):
-    frame = measured(Landscape(), subject(nn.Flatten(), X[:, :, :1, :3], Y), rng).frame
-    assert not frame.drop(columns=["sample", "label"]).any(axis=None)
+def test_a_model_without_weights_to_move_has_no_landscape(subject, rng):
+    with pytest.raises(InputError, match="model='Flatten': must have weights of two or more dimensions"):
+        list(Landscape().measure(subject(nn.Flatten(), torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64)), rng))
 
 
 def test_it_draws_three_grids_round_the_model(subject, rng):

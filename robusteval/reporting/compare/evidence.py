@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from robusteval.calibration import RECALIBRATORS
 from robusteval.calibration.crossfit import halves_of, recalibrated
 from robusteval.core.paired import Shape
 from robusteval.core.statistics import poisson_weights
+from robusteval.core.types import Predictions
 from robusteval.metrics import METRICS
 from robusteval.metrics.functional.scoring import weighted_mean
 from robusteval.reporting.compare.columns import AFTER, Column
@@ -95,13 +96,26 @@ class Evidence:
         metric, after = METRICS.parse(column.base), column.metric.endswith(AFTER)
         predictions = predictions_of(self.pool.samples(model, column.views[0], after or metric.needs_logits))
         if after:
-            halves = halves_of(predictions.samples, self.pool.seed)
-            if predictions.logits is None or not 0 < halves.sum() < len(halves):
+            scaled = self._scaled(model, predictions)
+            if scaled is None:
                 return None
-            predictions, _ = recalibrated(RECALIBRATORS.parse("temperature"), predictions, self.pool.seed)
+            predictions = scaled
         if metric.needs_logits and predictions.logits is None:
             return None
         return metric.statistic(predictions)
+
+    def _scaled(self, model: str, predictions: Predictions) -> Predictions | None:
+        """The predictions after temperature scaling as the report did it, where it could."""
+        if predictions.logits is None:
+            return None
+        fitted = self.pool.fitted_temperature(model)
+        if fitted is not None:
+            scores: NDArray[Any] = predictions.logits.astype(np.float64) / fitted
+            return Predictions.from_logits(scores, predictions.labels, predictions.samples)
+        halves = halves_of(predictions.samples, self.pool.seed)
+        if not 0 < halves.sum() < len(halves):
+            return None
+        return recalibrated(RECALIBRATORS.parse("temperature"), predictions, self.pool.seed)[0]
 
     def _right(self, model: str, column: Column) -> Bits:
         """Which samples held, [n]: at a smaller radius of a curve, those that break beyond it."""

@@ -97,7 +97,7 @@ def _calibration(comparison: Comparison) -> Iterator[str]:
     if any(metric.startswith("ece") for metric in metrics):
         yield "ECE: top label, 15 equal-width bins, L1; biased up at small n, which tests over samples correct for."
     if any(column.metric != column.base for column in comparison.columns):
-        yield "After temperature: each half of the samples is scaled by the temperature fitted on the other."
+        yield from tables.about_recalibration(comparison.pool.metrics, ["temperature"])
     if "gamma" in metrics:
         yield "gamma: local linearity error of the loss, in nats; lower is better."
 

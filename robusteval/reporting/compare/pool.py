@@ -11,6 +11,7 @@ import pandas as pd
 
 from robusteval.core.errors import RecordError, require
 from robusteval.results.comparable import ADVICE, Terms, require_comparable
+from robusteval.results.schema import RECALIBRATION_COLUMNS
 from robusteval.results.store import Store
 
 By = Literal["variant", "checkpoint"]
@@ -102,6 +103,34 @@ class Pool:
                 folder = self.stores[int(str(report))].folder
                 rows.append(Row(f"{name} ({folder})", tuple(part["model"])))
         return rows
+
+    def require_one_scaling(self) -> None:
+        """Refuse numbers after temperature scaling whose temperatures were fitted on different things.
+
+        Raises:
+            RecordError: some were fitted on halves of the samples and some on another split, or on different splits.
+        """
+        rows = self.metrics[self.metrics["kind"].eq("calibration")]
+        fitted = dict(zip(rows["model"], rows["view"], strict=True))
+        ways = list(dict.fromkeys(fitted.get(model, "halves of the samples") for model in self.metrics["model"]))
+        if len(ways) > 1:
+            raise RecordError(f"not comparable: temperatures were fitted on {ways[0]} and on {ways[1]}")
+
+    def fitted_temperature(self, model: str) -> float | None:
+        """A model's temperature that was fitted on another split; None where the halves of a view scale each other.
+
+        Raises:
+            RecordError: the report has a view to calibrate on and not what was fitted on it.
+        """
+        views = self.metrics[self.metrics["kind"].eq("calibration") & self.metrics["model"].eq(model)]["view"]
+        if views.empty:
+            return None
+        cell, _, report = self._places[model, str(views.iloc[0])]
+        maps = self.stores[report].read_typed("recalibration", RECALIBRATION_COLUMNS)
+        own = maps[maps["cell"].eq(cell) & maps["recalibrator"].eq("temperature") & maps["half"].isna()]["value"]
+        if own.empty:
+            raise RecordError(f"{self.stores[report].folder}: {model} has no temperature; leave out what is after it")
+        return float(own.iloc[0])
 
     @cached_property
     def _places(self) -> dict[tuple[str, str], tuple[str, int, int]]:

@@ -10,7 +10,7 @@ from scipy import special
 
 from robusteval.core.errors import InputError, RecordError, nearest
 from robusteval.core.statistics import percentile_interval
-from robusteval.reporting.compare.columns import Catalogue, Column
+from robusteval.reporting.compare.columns import AFTER, Catalogue, Column
 from robusteval.reporting.compare.differences import Place, Tested, corrected, tested
 from robusteval.reporting.compare.evidence import Evidence
 from robusteval.reporting.compare.pool import By, Pool, Row
@@ -112,6 +112,8 @@ def compare(
     catalogue = Catalogue(pool.metrics)
     chosen, missing = (catalogue.chosen(columns), []) if columns else catalogue.preset(preset)
     pool.require_comparable({view for column in chosen for view in column.views})
+    if any(column.metric.endswith(AFTER) for column in chosen):
+        pool.require_one_scaling()
     rows = _ordered(pool.rows(by), baseline)
     evidence = Evidence(pool)
     index = _index(pool.metrics)

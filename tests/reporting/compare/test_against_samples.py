@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from robusteval.reporting.compare import Comparison, Pool, compare
 from robusteval.reporting.compare.grids import long
@@ -20,6 +20,16 @@ def ece(frame: pd.DataFrame) -> float:
     return float(gaps.sum() / len(frame))
 
 
+def scaled(cell: str) -> pd.DataFrame:
+    """The samples of a cell after the temperatures that the record names, each of one half."""
+    frame = pd.read_parquet(FOLDER / "samples" / f"{cell}.parquet", columns=["sample", "label", "logits"])
+    maps = pd.read_parquet(FOLDER / "recalibration.parquet").query("cell == @cell").set_index("half")["value"]
+    halves = pd.read_parquet(FOLDER / "halves.parquet").set_index("sample")["half"]
+    logits = np.stack(frame["logits"].tolist()).astype(np.float64)
+    chances = special.softmax(logits / frame["sample"].map(halves).map(maps).to_numpy(np.float64)[:, None], axis=1)
+    return frame.assign(confidence=chances.max(axis=1), correct=chances.argmax(axis=1) == frame["label"])
+
+
 @pytest.fixture(scope="module")
 def record() -> pd.DataFrame:
     """One row per checkpoint, straight from the sample files."""
@@ -32,7 +42,7 @@ def record() -> pd.DataFrame:
         row = rows.setdefault(str(cell.model), {})
         row[str(cell.view)] = frame.mean()["gamma" if cell.view == "linearity" else "correct"]
         if cell.view == "clean":
-            row["ece"] = ece(frame)
+            row["ece"], row["ece after temperature"] = ece(frame), ece(scaled(str(cell.cell)))
     table = pd.DataFrame(rows).T.rename(columns={"linearity": "gamma"})
     table["mean of 3 corrupted"] = table[CORRUPTED].mean(axis=1)
     return table.join(variants.set_index("model"))
@@ -50,7 +60,10 @@ def shown(comparison: Comparison) -> pd.DataFrame:
 
 def test_every_mean_and_spread(record: pd.DataFrame, shown: pd.DataFrame) -> None:
     columns = list(shown.index.unique("column"))
-    assert columns == ["clean", "fgsm(eps=8/255)", "pgd(eps=8/255, steps=10)", "mean of 3 corrupted", "ece", "gamma"]
+    assert columns == [
+        *("clean", "fgsm(eps=8/255)", "pgd(eps=8/255, steps=10)", "mean of 3 corrupted"),
+        *("ece", "ece after temperature", "gamma"),
+    ]
     by = record.groupby("variant")[columns]
     wanted = {"value": by.mean(), "spread": by.std(), "seeds": by.count()}
     assert set(shown.index.unique("row")) == set(record["variant"])
