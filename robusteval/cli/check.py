@@ -57,10 +57,7 @@ def check(
             return
         found = _checked(report, _found(report, against), _rules(rules), _mapping(map or []), sequential)
     except RobustevalError as error:
-        if github:
-            from robusteval.gate.outputs import github_error
-
-            print(github_error(str(error)))
+        _refused(str(error), junit, json, github)
         raise
     _write(found, junit, json)
     show(found)
@@ -95,6 +92,17 @@ def show(found: "Check") -> None:
             options.note(f"robusteval: not comparable: {words.name(row)}: {row.reason}")
     code = found.exit_code
     print(f"{outputs.CODES[code]}: {words.tally(found.rows)} (exit code {code})")
+
+
+def _refused(line: str, junit: Path | None, json: Path | None, github: bool) -> None:
+    """Say in every output that nothing was compared, so that none of an earlier check is taken for this one's."""
+    from robusteval.gate import outputs
+
+    for path, as_text in ((junit, outputs.refused_junit), (json, outputs.refused_json)):
+        if path is not None:
+            _write_text(path, as_text(line))
+    if github:
+        print(outputs.github_error(line))
 
 
 def _checked(new: Path, old: Path, rules: "Rules", mapping: dict[str, str], sequential: bool) -> "Check":

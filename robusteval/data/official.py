@@ -186,7 +186,7 @@ class OfficialSet:
             return self._array(root / stem / "test_images.npy", root / stem / "test_labels.npy", 1, 1, n)
         for place in (root / stem / str(severity), *sorted(root.glob(f"*/{stem}/{severity}"))):
             if place.is_dir():
-                return self._pictures(place)
+                return self._pictures(place) if self.origin == "official" else self._numbered(place, n)
         raise DataError(f"official={str(root)!r}: {self._missing(stem, severity)}")
 
     def _missing(self, stem: str, severity: int) -> str:
@@ -251,6 +251,24 @@ class OfficialSet:
                 files[row] = file
         stored = StoredPictures(self.split.shape, tuple(files))
         stored.images(slice(0, 1))  # whose size is the others'
+        return stored
+
+    def _numbered(self, place: Path, needed: int | None) -> Stored:
+        """Pictures that robusteval corrupt made, of all samples or some: each is named after its sample's id."""
+        known = {_number(file)[0]: file for folder in folders(place) for file in pictures(folder)}
+        ids, labels = (values[:needed].tolist() for values in (self.split.ids, self.split.labels))
+        absent = [each for each in ids if each not in known]
+        if absent:
+            raise DataError(
+                f"{place} has no sample {absent[0]}: it holds {len(known)} pictures of the {len(ids)} needed"
+            )
+        found = [known[each] for each in ids]
+        names = [(self.split.classes[label], f"{label:05d}") for label in labels]
+        wrong = sum(file.parent.name not in either for file, either in zip(found, names, strict=True))
+        if wrong:
+            raise DataError(f"{place}: {wrong} of {len(ids)} pictures are not in the folder of their class")
+        stored = StoredPictures(self.split.shape, tuple(found))
+        stored.images(slice(0, 1))
         return stored
 
 

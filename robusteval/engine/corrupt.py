@@ -79,7 +79,8 @@ def _corrupted(images: Tensor, chosen: Corruption, severity: int, seed: int, ids
 
 def _numbers(ids: Any, images: Tensor) -> Tensor:
     """The ids as a tensor beside the images."""
-    numbers = torch.arange(len(images)) if ids is None else torch.as_tensor(np.asarray(ids))
+    given = torch.arange(len(images)) if ids is None else ids
+    numbers = given if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
     require(not numbers.is_floating_point(), "ids", "must be integers", str(numbers.dtype))
     require(numbers.shape == images.shape[:1], "ids", f"must have shape [{len(images)}]", tuple(numbers.shape))
     return numbers.to(images.device, torch.int64)

@@ -38,9 +38,24 @@ def as_junit(found: Check) -> str:
     suite = ElementTree.SubElement(root, "testsuite", {"name": "robusteval check", **numbers, "time": "0"})
     for row in found.rows:
         _case(suite, row)
-    ElementTree.indent(root)
-    text: str = ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+    return _document(root)
+
+
+def refused_json(line: str) -> str:
+    """A check that could not be made, as JSON."""
+    return (
+        json.dumps({"format": FORMAT, "verdict": CODES[2], "exit_code": 2, "reason": line, "rows": []}, indent=2) + "\n"
+    )
+
+
+def refused_junit(line: str) -> str:
+    """A check that could not be made, as one test case with an error."""
+    numbers = {"tests": "1", "failures": "0", "errors": "1", "skipped": "0"}
+    root = ElementTree.Element("testsuites", numbers)
+    suite = ElementTree.SubElement(root, "testsuite", {"name": "robusteval check", **numbers, "time": "0"})
+    case = ElementTree.SubElement(suite, "testcase", {"classname": "robusteval", "name": "check", "time": "0"})
+    ElementTree.SubElement(case, "error", {"type": CODES[2], "message": _printable(line)})
+    return _document(root)
 
 
 def github_commands(found: Check) -> list[str]:
@@ -98,6 +113,12 @@ def _case(suite: ElementTree.Element, row: Row) -> None:
     if of.newly_broken:
         said = ElementTree.SubElement(case, "system-out")
         said.text = f"newly broken: {', '.join(map(str, of.newly_broken))}"
+
+
+def _document(root: ElementTree.Element) -> str:
+    ElementTree.indent(root)
+    text: str = ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
 def _finite(value: float) -> float | None:

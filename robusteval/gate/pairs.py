@@ -9,9 +9,12 @@ import numpy as np
 from robusteval.core.errors import InputError, RecordError, nearest
 from robusteval.gate import baseline
 from robusteval.gate.rules import Rules
-from robusteval.gate.sides import Entry, Rows, Side, halved, read_report
+from robusteval.gate.sides import AT, Entry, Rows, Side, halved, read_report
 from robusteval.metrics import METRICS
 from robusteval.results.comparable import require_comparable
+
+CLASSIFYING = ("clean", "attack", "corruption")
+"""Kinds of views that have an accuracy."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,9 @@ def left_out(new: Side, old: Side, mapping: Mapping[str, str] | None = None) -> 
 def _views(new: Side, old: Side, models: tuple[str, str], rules: Rules) -> Iterator[Pair]:
     mine, yours = (side.views(model) for side, model in zip((new, old), models, strict=True))
     chosen = {view: gated(view, mine.get(view), yours.get(view), rules) for view in dict.fromkeys([*mine, *yours])}
-    views = [view for view, metrics in chosen.items() if metrics]
+    failed = {view for side in (mine, yours) for view, entry in side.items() if entry.failure}
+    # A curve that failed has no entries for its smaller radii: its own row says why.
+    views = [view for view, metrics in chosen.items() if metrics and view.partition(AT)[0] not in failed - {view}]
     require_comparable([side.terms(model) for side, model in zip((new, old), models, strict=True)], views)
     for view in views:
         yield Pair(mine[view], yours[view], chosen[view], new.halved or old.halved)
@@ -129,5 +134,6 @@ def gated(view: str, new: Entry | None, old: Entry | None, rules: Rules) -> tupl
     known = {name for entry in sides for name in entry.estimates}
     if "nll" in known:  # predictions are stored: what the record does not name can be had from them
         known |= set(METRICS.classes)
-    known = known or {"accuracy"}
+    classifies = any(entry.terms.get("kind") in (*CLASSIFYING, None) for entry in sides)
+    known = known or ({"accuracy"} if classifies else set())
     return tuple(name for name in rules.metrics if name in known and rules.gate(view, name) is not None)

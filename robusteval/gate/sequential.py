@@ -28,16 +28,13 @@ from robusteval.gate.measure import Weights, measure
 from robusteval.gate.pairs import Pair, counterparts, gated
 from robusteval.gate.parts import together
 from robusteval.gate.rules import Rules
-from robusteval.gate.sides import Entry, Side, read_report
+from robusteval.gate.sides import AT, Entry, Side, read_report
 from robusteval.gate.spending import Look, until_certain
 from robusteval.gate.verdict import Measured, Row
 from robusteval.models.foreign import Description
 from robusteval.models.loading import describe
 from robusteval.probes import parse_view
 from robusteval.results.comparable import require_comparable
-
-AT = " at "
-"""Between the view and the radius where an attack has several: each radius is an entry, all are measured together."""
 
 
 def sequential(

@@ -24,6 +24,9 @@ THIN = (
 )  # fmt: skip
 """Metrics that `correct`, `confidence` and `nll` are enough for: a baseline file keeps no more of each sample."""
 
+AT = " at "
+"""Between the view and the radius where an attack has several: each radius is an entry, all are measured together."""
+
 TERMS = ("kind", "data", "origin", "gradients", "versions")
 """What an entry's terms say beside its own fields."""
 
@@ -170,7 +173,7 @@ def _entries(store: Store, cell: "pd.Series[Any]", rows: pd.DataFrame, terms: Ma
     below = [
         replace(
             base,
-            view=f"{view} at {radius}",
+            view=f"{view}{AT}{radius}",
             estimates=_estimates(part),
             read=_beyond(store, name, float(part["eps"].iloc[0])),
         )

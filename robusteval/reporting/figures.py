@@ -66,7 +66,7 @@ def decision_regions(models: Mapping[str, nn.Module], split: Split) -> "Figure":
         panel.imshow(regions(model, window), origin="lower", extent=window, interpolation="nearest", aspect="equal")
         colours = [COLOURS[label] for label in labels]
         panel.scatter(points[:, 0], points[:, 1], 9, colours, edgecolors="white", linewidths=0.4, rasterized=True)
-        panel.set(title=title, xlabel="$x_1$ (pixel units)", ylabel="$x_2$ (pixel units)", xlim=window[:2])
+        panel.set(title=title, xlabel="x₁ (pixel units)", ylabel="x₂ (pixel units)", xlim=window[:2])
         panel.set_ylim(window[2:])
     _class_legend(figure, split.classes)
     return figure
@@ -150,10 +150,15 @@ def save(figure: "Figure", path: Path) -> None:
         RecordError: it cannot be written.
     """
     import matplotlib as mpl
+    from matplotlib.text import Text
 
     kind = path.suffix.removeprefix(".")
     require(kind in ("png", "svg"), "path", "must end in .png or .svg", str(path))
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    for text in figure.findobj(lambda each: isinstance(each, Text)):
+        # Names of models and classes may hold dollar signs; the only formulas are matplotlib's own numbers.
+        if isinstance(text, Text) and "mathdefault" not in text.get_text():
+            text.set_parse_math(False)
     with mpl.rc_context({"svg.hashsalt": "robusteval"}):
         files.write(path, lambda file: figure.savefig(file, format=kind, dpi=150, metadata=metadata), RecordError)
 

@@ -44,6 +44,13 @@ def pixels(file: bytes) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
 
 
+def heads(pictures: pd.DataFrame) -> list[str]:
+    """The columns of a table of pictures in the order of their numbers, as in severities; else as they come."""
+    found = dict.fromkeys(pictures["column"].astype(str))
+    numbers = {column: int(column.rpartition(" ")[2]) for column in found if column.rpartition(" ")[2].isdecimal()}
+    return sorted(found, key=lambda column: numbers.get(column, -1))
+
+
 def sheet(pictures: pd.DataFrame, title: str) -> "Figure":
     """A frame of pictures as a figure: the rows and columns in their order, each named once.
 
@@ -53,7 +60,7 @@ def sheet(pictures: pd.DataFrame, title: str) -> "Figure":
     from matplotlib.figure import Figure
 
     require(len(pictures) > 0, "pictures", "must be at least one", 0)
-    rows, columns = (list(dict.fromkeys(pictures[name].astype(str))) for name in ("row", "column"))
+    rows, columns = list(dict.fromkeys(pictures["row"].astype(str))), heads(pictures)
     first = pixels(pictures["image"].iloc[0])
     tall = _WIDTH * min(2.0, max(0.5, first.shape[0] / first.shape[1]))
     lines = int(pictures["caption"].str.count("\n").max()) + 1 if pictures["caption"].ne("").any() else 0

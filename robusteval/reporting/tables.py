@@ -77,7 +77,7 @@ def notes(metrics: pd.DataFrame) -> list[str]:
         )
     elif views["kind"].eq("attack").any():
         lines.append("Clean accuracy was not measured: robust accuracy means little without it; add the view clean.")
-    lines += about_recalibration(metrics, _recalibrators(metrics))
+    lines += about_recalibration(metrics, recalibrators(metrics))
     if metrics["metric"].eq("median-distance").any():
         lines.append(
             "Median distance: the radius, in the attack's norm, at which half of the samples are broken, wrong ones "
@@ -111,12 +111,12 @@ def _listed(metrics: pd.DataFrame, views: Iterable[str]) -> str:
 
 def _calibration(metrics: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The columns of ECE: as it is, then after each recalibrator."""
-    for metric in ("ece", *(f"ece after {name}" for name in _recalibrators(metrics))):
+    for metric in ("ece", *(f"ece after {name}" for name in recalibrators(metrics))):
         for view, rows in _by_view(_chosen(metrics, metric, ["clean"])):
             yield f"{metric} (%)" if view == "clean" else f"{metric} (%), {view}", rows
 
 
-def _recalibrators(metrics: pd.DataFrame) -> list[str]:
+def recalibrators(metrics: pd.DataFrame) -> list[str]:
     """Those after which ECE is shown for the clean view."""
     start = "ece after "
     names = dict.fromkeys(metrics.loc[metrics["kind"].eq("clean"), "metric"].dropna())

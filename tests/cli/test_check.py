@@ -104,9 +104,14 @@ def test_a_part_of_the_committed_report(command, reports, place):
 
 
 def test_other_samples_are_refused(command, reports, place):
-    line = command("check", reports / "fewer", "--against", reports / "erm").line
+    Path("check.json").write_text("of an earlier check")
+    files_ = "--junit", "junit.xml", "--json", "check.json"
+    line = command("check", reports / "fewer", "--against", reports / "erm", *files_).line
     assert line.startswith("robusteval: not comparable: samples is 200 in ")
     assert "and 1000 in " in line
+    found = json.loads(Path("check.json").read_text())
+    assert (found["exit_code"], found["reason"]) == (2, line.removeprefix("robusteval: "))
+    assert ElementTree.parse("junit.xml").getroot().get("errors") == "1"
 
 
 def test_update_writes_a_baseline_that_is_found_by_name(command, reports, place):

@@ -145,6 +145,22 @@ def test_ids_may_go_by_the_numbers_in_the_names(tree):
     assert not torch.equal(by_name.images(slice(0, N)), block(1))  # val_10 comes before val_2
 
 
+def test_pictures_made_here_may_be_of_some_samples(tree):
+    """Named after their samples, so that the first 7 need no others."""
+    for file in sorted(tree.rglob("*.png")):
+        row = int(file.stem[4:])
+        file.unlink() if row >= 7 else file.rename(file.with_name(f"{row:08d}.png"))
+    (tree / MANIFEST).write_text("{}")
+    some = OfficialSet(tree, Split(clean().images, clean().labels, clean().ids, ("n00", "n01", "n02")))
+    assert torch.equal(some.view("jpeg-compression", 4, 5, 7).images(slice(0, 7)), block(4)[:7])
+    with pytest.raises(DataError, match="has no sample 7: it holds 7 pictures of the 8 needed"):
+        some.view("jpeg-compression", 4, 5, 8)
+    moved = next((tree / "digital" / "jpeg_compression" / "1" / "n01").glob("*.png"))
+    moved.rename(moved.parent.with_name("n00") / moved.name)
+    with pytest.raises(DataError, match="1 of 7 pictures are not in the folder of their class"):
+        some.view("jpeg-compression", 1, 5, 7)
+
+
 def test_a_set_made_here_is_not_official(arrays):
     assert OfficialSet(arrays, clean()).origin == "official"
     (arrays / MANIFEST).write_text("{}")

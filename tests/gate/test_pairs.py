@@ -117,6 +117,24 @@ def test_a_view_that_failed_is_not_comparable(pair):
         assert found.exit_code == 2
 
 
+def test_a_curve_that_failed_is_one_row_and_hides_no_other(measured_curve, make_side, make_predictions):
+    old = read_report(measured_curve)
+    whole = next(iter(old.views("net").values()))
+    new = replace(old, entries=(replace(whole, failure="no memory", estimates={}),))
+    (row,) = check(new, old).rows
+    assert (row.measured.view, row.verdict) == (whole.view, "not comparable")
+    assert "no memory" in row.reason
+
+
+def test_a_probe_without_accuracy_that_failed_on_both_sides_is_not_gated(pair):
+    entries = [
+        replace(side.entries[1], view="linearity", failure="no", estimates={}, terms={"kind": "linearity"})
+        for side in pair
+    ]
+    sides = [replace(side, entries=(side.entries[0], entry)) for side, entry in zip(pair, entries, strict=True)]
+    assert {row.measured.view for row in check(*sides).rows} == {"clean"}
+
+
 def test_a_report_with_a_damaged_table(tmp_path, bundled):
     folder = tmp_path / "report"
     folder.mkdir()

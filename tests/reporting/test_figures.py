@@ -66,7 +66,7 @@ def test_each_model_has_its_panel() -> None:
         assert panel.get_xlim() == window[:2]
         assert np.allclose(dots.get_offsets(), two.images[:1000, :, 0, 0])
         assert np.allclose(dots.get_facecolors()[:, :3], [rgb(label) for label in two.labels])
-        assert panel.get_xlabel() == "$x_1$ (pixel units)"
+        assert panel.get_xlabel() == "x₁ (pixel units)"
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["left", "right"]
 
@@ -159,3 +159,15 @@ def test_a_figure_that_cannot_be_saved_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordError, match="cannot be written"):
         save(figure, tmp_path / "file" / "figure.svg")
+
+
+def test_a_dollar_in_a_name_is_no_formula(tmp_path):
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    panel = figure.add_subplot(title="a$x^$ & b")
+    panel.plot([1, 10], [1, 100], label="$")
+    panel.set_yscale("log")
+    panel.legend()
+    save(figure, tmp_path / "figure.svg")
+    assert (tmp_path / "figure.svg").stat().st_size > 1000

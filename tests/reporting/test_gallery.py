@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ import robusteval
 from robusteval.core.errors import InputError, SpecError
 from robusteval.corruptions import CORRUPTIONS
 from robusteval.data import DATA
+from robusteval.reporting import pictures
 from robusteval.reporting.figures import save
 from robusteval.reporting.gallery import changed, gallery, standard
 from robusteval.reporting.pictures import frame, pixels, png, sheet
@@ -93,3 +95,9 @@ def test_captions_stand_beneath_and_empty_places_stay_empty() -> None:
     assert figure.get_suptitle() == "title"
     assert [panel.get_xlabel() for panel in figure.axes] == ["cat\n90%", ""]
     assert [text.get_text() for text in figure.texts if text.get_text() in "ab"] == ["a", "b"]
+
+
+def test_severities_stand_in_their_order_whichever_comes_first() -> None:
+    columns = ["clean", "severity 3", "severity 1", "severity 2"]
+    assert pictures.heads(pd.DataFrame({"column": columns})) == ["clean", "severity 1", "severity 2", "severity 3"]
+    assert pictures.heads(pd.DataFrame({"column": ["clean", "x10", "attacked"]})) == ["clean", "x10", "attacked"]

@@ -130,6 +130,8 @@ def test_the_mean_over_corruptions_is_that_of_the_samples() -> None:
     (only,) = means.to_dict("records")
     assert (only["model"], only["column"], only["n"]) == ("erm-seed0", "mean of 2 corrupted", 4)
     assert only["low"] < only["value"] == 0.5 < only["high"]
+    fewer = comparison.corruption_means(metrics, pd.concat([frames[0], frames[1].head(3)]))
+    assert fewer["n"].tolist() == [3], "the mean is over the samples that all views have"
     numbers = comparison.numbers(metrics, means).query("column == 'mean of 2 corrupted'")
     assert numbers["value"].tolist() == [0.5, pytest.approx(np.nan, nan_ok=True)]
 

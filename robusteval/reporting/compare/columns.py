@@ -45,7 +45,7 @@ class Column:
     @property
     def base(self) -> str:
         """The metric before any recalibration."""
-        return self.metric.removesuffix(AFTER)
+        return self.metric.partition(" after ")[0]
 
     @property
     def higher_is_better(self) -> bool | None:
@@ -64,6 +64,11 @@ class Column:
         if len(self.views) > 1:
             return "corruptions"
         return f"{self.views[0]}:{self.metric}" if self.radius is None else f"{self.views[0]} at {self.radius}"
+
+
+def _apart(column: Column) -> Column:
+    """With the whole view in its label, as two curves may have a radius in common."""
+    return column if len(column.views) > 1 else replace(column, label=column.name)
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,9 @@ class Catalogue:
         """Each column once, and clean accuracy beside accuracy under attack (TRUST R30)."""
         attacked = any(self.kinds[c.views[0]] == "attack" and c.metric == "accuracy" for c in columns)
         clean = self._metric_of("clean", "accuracy") if attacked else []
-        return list(dict.fromkeys([*(c for c in clean if c not in columns), *columns]))
+        found = list(dict.fromkeys([*(c for c in clean if c not in columns), *columns]))
+        labels = [column.label for column in found]
+        return [_apart(column) if labels.count(column.label) > 1 else column for column in found]
 
     def _named(self, text: str) -> list[Column]:
         text = " ".join(text.split())

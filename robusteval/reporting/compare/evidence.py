@@ -83,11 +83,15 @@ class Evidence:
     def _statistic(self, model: str, column: Column, frame: pd.DataFrame) -> Statistic | None:
         """The column as a function of sample weights, computed as the engine's summary computes it."""
         if column.metric == "accuracy":
+            ids = [self.pool.samples(model, view)["sample"].to_numpy() for view in column.views]
+            if not all(np.array_equal(each, ids[0]) for each in ids):
+                return None  # views of other samples: nothing to resample together
             views = [self._right(model, Column(view, (view,), "accuracy", column.radius)) for view in column.views]
             mean = np.stack(views).astype(np.float64).mean(axis=0)
             return lambda rows: weighted_mean(mean, rows)
         if column.base in METRICS.classes:
-            return self._metric(model, column)
+            tested = column.metric in (column.base, f"{column.base}{AFTER}")
+            return self._metric(model, column) if tested else None
         if column.metric in own_columns(frame):
             return _present_mean(frame[column.metric].to_numpy(np.float64))
         return None

@@ -52,9 +52,9 @@ def _spread(comparison: Comparison, intervals: bool) -> Iterator[str]:
 def _marks(comparison: Comparison) -> Iterator[str]:
     if comparison.best:
         yield (
-            "Bold: best of its column. Italic: not significantly worse than the best, which with few seeds or samples "
-            "may mean no more than too little evidence (tests below; Holm over "
-            f"{len(comparison.behind)} comparisons, {LEVEL:.0%})."
+            "Bold: best of its column here. Italic: not significantly worse, so perhaps the true best, or too little "
+            f"evidence (tests below; Holm over {len(comparison.behind)} comparisons with the bold row, {LEVEL:.0%}). "
+            "The bold row was seen to be best in these data; a claim that another is worse wants --baseline."
         )
     if any(figure.flags for figure in comparison.figures.values()):
         yield f"!: {tables.UNRELIABLE}; such a number is not ranked."
@@ -76,7 +76,7 @@ def _tests(comparison: Comparison) -> Iterator[str]:
             f"correction over {count} comparisons ({LEVEL:.0%})."
         )
     if comparison.differences and _untested(comparison):
-        yield "A dash where both numbers are known: no test over samples fits such a number, as a median."
+        yield "A dash where both numbers are known: there is no test over samples for such a number."
     if used & {EXACT, BOOTSTRAP}:
         marked = "Differences marked s are" if comparison.differences else "Tests over samples are"
         yield f"{marked} conditional on these checkpoints: another training seed may differ by more."
@@ -97,7 +97,9 @@ def _calibration(comparison: Comparison) -> Iterator[str]:
     if any(metric.startswith("ece") for metric in metrics):
         yield "ECE: top label, 15 equal-width bins, L1; biased up at small n, which tests over samples correct for."
     if any(column.metric != column.base for column in comparison.columns):
-        yield from tables.about_recalibration(comparison.pool.metrics, ["temperature"])
+        names = [column.metric.removeprefix(f"{column.base} after ") for column in comparison.columns]
+        after = [name for name, column in zip(names, comparison.columns, strict=True) if column.metric != column.base]
+        yield from tables.about_recalibration(comparison.pool.metrics, list(dict.fromkeys(after)))
     if "gamma" in metrics:
         yield "gamma: local linearity error of the loss, in nats; lower is better."
 

@@ -161,7 +161,8 @@ class Pool:
         frame = frame if logits or "logits" not in frame else frame.drop(columns="logits")
         where = f"{store.folder}, samples of {model}, {view}"
         first = self._first(view, frame)
-        if len(frame) != n or not np.array_equal(frame["sample"], first):
+        own = int(frame["label"].ge(0).sum()) if "label" in frame else len(frame)  # rows of other samples have -1
+        if own != n or not np.array_equal(frame["sample"], first):
             raise RecordError(f"{where} are not those of the other models; delete them and run the same command again")
         numbers = frame.select_dtypes("number")
         broken = [name for name in numbers if name in _NEVER_NAN and numbers[name].isna().any()]

@@ -14,7 +14,7 @@ import pandas as pd
 from robusteval.core.spec import Spec
 from robusteval.core.statistics import percentile_interval, poisson_weights, resample
 from robusteval.metrics.functional.scoring import weighted_mean
-from robusteval.reporting import corruptions
+from robusteval.reporting import corruptions, tables
 
 NUMBERS = (
     *("model", "variant", "train_seed", "data", "group", "column", "metric"),
@@ -24,7 +24,7 @@ NUMBERS = (
 
 CLEAN, ATTACK, CORRUPTION, CALIBRATION, LINEARITY = "clean", "attack", "corruption", "calibration", "linearity"
 
-_OF_CLEAN = ("ece", "ece after temperature", "nll")
+AFTER = "ece after "
 _MOST_CORRUPTIONS = 6
 _GRADES = ("C", "quick", "B", "A")
 _MEANS = ("model", "column", "value", "low", "high", "n")
@@ -40,11 +40,12 @@ def numbers(metrics: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A frame with `NUMBERS`; a failed number has its error and no value.
     """
+    calibrated = ("ece", *(f"{AFTER}{name}" for name in tables.recalibrators(metrics)), "nll")
     parts = [
         _labelled(_chosen(metrics, "clean", "accuracy"), CLEAN, "clean", "accuracy"),
         *_attacks(metrics),
         *_corruptions(metrics, means),
-        *(_labelled(_chosen(metrics, "clean", name), CALIBRATION, name, name) for name in _OF_CLEAN),
+        *(_labelled(_chosen(metrics, "clean", name), CALIBRATION, name, name) for name in calibrated),
         *_linearity(metrics),
     ]
     found = [part.reindex(columns=list(NUMBERS)) for part in parts if part["value"].notna().any() or _failed(part)]
@@ -94,7 +95,8 @@ def wide(found: pd.DataFrame, key: str, parts: Sequence[str]) -> pd.DataFrame:
 def corruption_means(metrics: pd.DataFrame, samples: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Mean accuracy of each model over the corrupted views of a kind, where it has them all.
 
-    The interval is the percentile bootstrap over samples, which are paired over views.
+    The mean is over the samples that all of them have; its interval is the percentile bootstrap over these, which are
+    paired over views.
 
     Args:
         metrics: of a report.
@@ -110,7 +112,8 @@ def corruption_means(metrics: pd.DataFrame, samples: pd.DataFrame, seed: int = 0
         inside = samples[samples["view"].isin(views)]
         for model, part in inside.groupby("model", sort=False):
             table = part.pivot(index="sample", columns="view", values="correct").astype("float64")
-            if table.shape[1] < len(views) or bool(table.isna().to_numpy().any()):
+            whole, table = table.shape[1] == len(views), table.dropna()
+            if not whole or table.empty:
                 continue
             ids, right = table.index.to_numpy("int64"), table.to_numpy().mean(axis=1)
             drawn = weights.setdefault(ids.tobytes(), None)

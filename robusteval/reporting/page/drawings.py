@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from robusteval.reporting.page.table import csv_link, unique
+from robusteval.reporting.pictures import heads
 from robusteval.reporting.plots import Chart, Gallery, Plot, Record
 from robusteval.reporting.plots.plot import ordered
 
@@ -118,13 +119,13 @@ def _drawing(plot: Plot, name: str, identity: str, frame: pd.DataFrame) -> Drawi
 
 
 def _gallery(frame: pd.DataFrame) -> Drawing:
-    columns = list(dict.fromkeys(frame["column"]))
+    columns = heads(frame)
     rows = []
     for head, part in frame.groupby("row", sort=False):
         places = zip(part["column"], part["image"], part["caption"], strict=True)
         pictures = {column: Picture(_png(image), str(caption)) for column, image, caption in places}
         rows.append((str(head), [pictures.get(column) for column in columns]))
-    return Drawing("", "", heads=[str(column) for column in columns], pictures=rows)
+    return Drawing("", "", heads=columns, pictures=rows)
 
 
 def _within(section: Section, most: int) -> Section:

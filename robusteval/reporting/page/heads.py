@@ -19,9 +19,9 @@ GROUPS = {
 }
 """What stands above the columns of a group."""
 
-_UNITS = {"ece": " (%)", "ece after temperature": " (%)", "nll": " (nats)", "gamma": " (nats)"}
-_NAMES = {"ece": "ECE", "ece after temperature": "ECE after temperature", "nll": "NLL"}
-_SHARES = ("accuracy", "ece", "ece after temperature")
+_UNITS = {"nll": " (nats)", "gamma": " (nats)"}
+_NAMES = {"nll": "NLL"}
+_SHARES = ("accuracy", "ece")
 _HIGHER = ("accuracy", "median-distance")
 
 
@@ -52,7 +52,7 @@ def percent(value: float) -> str:
 
 def shape(metric: str) -> Callable[[float], str]:
     """How values of a metric are written."""
-    if metric in _SHARES:
+    if metric in _SHARES or metric.startswith(comparison.AFTER):
         return percent
     return "{:.4f}".format if metric == "median-distance" else "{:.3f}".format
 
@@ -66,6 +66,8 @@ def label(column: str, metric: str) -> str:
     """The head of a column with the unit, where the group does not say it."""
     if column == comparison.CLEAN:
         return "clean accuracy (%)"
+    if metric == "ece" or metric.startswith(comparison.AFTER):
+        return f"ECE{metric.removeprefix('ece')} (%)"
     named = f"gamma, {column}" if metric == "gamma" and column != comparison.LINEARITY else metric
     known = f"{_NAMES.get(named, named)}{_UNITS.get(metric, '')}"
     return column if metric in ("accuracy", "median-distance") else known

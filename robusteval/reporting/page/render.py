@@ -38,8 +38,11 @@ def render(record: Record) -> str:
     scores = _corruptions(metrics, samples, seed)
     models = Table.of("checkpoints", provenance.models(run, metrics))
     cells = Table.of("cells", provenance.cells(metrics, store.read_table("cells")))
+    others = _others(metrics)
     plotly = _plotly()
-    taken = len(plotly) + _FIXED + sum(table.size for table in (*shown, scores, models, cells) if table is not None)
+    taken = (
+        len(plotly) + _FIXED + sum(table.size for table in (*shown, scores, others, models, cells) if table is not None)
+    )
     return (
         _environment()
         .get_template("page.html")
@@ -55,6 +58,7 @@ def render(record: Record) -> str:
             facts=provenance.facts(run, _timings(store)),
             models=models,
             cells=cells,
+            others=others,
             style=_resource("style.css"),
             script=_resource("page.js"),
             plotly=plotly,
@@ -89,6 +93,13 @@ def _corruptions(metrics: pd.DataFrame, samples: pd.DataFrame, seed: int) -> Tab
     scores = corruptions.scores(metrics, samples, seed)
     scores = scores[scores["value"].notna()].dropna(axis="columns", how="all")
     return Table.of("corruption scores", scores.reset_index(drop=True)) if len(scores) else None
+
+
+def _others(metrics: pd.DataFrame) -> Table | None:
+    """Every number of the probes that neither attack nor corrupt, where there are any."""
+    shown = ~metrics["kind"].isin(["clean", "attack", "corruption", "calibration"]) & metrics["metric"].notna()
+    rows = metrics.loc[shown, ["model", "view", "metric", "value", "low", "high", "n"]]
+    return Table.of("probes", rows.reset_index(drop=True)) if len(rows) else None
 
 
 def _timings(store: Store) -> pd.DataFrame | None:

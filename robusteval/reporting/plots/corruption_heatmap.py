@@ -119,7 +119,9 @@ def _frames(rows: pd.DataFrame, models: list[str]) -> dict[str, pd.DataFrame]:
         for variant in dict.fromkeys(rows.set_index("model").loc[known, "variant"]):
             own = rows[rows["variant"].eq(variant)]
             members = [model for model in known if model in set(own["model"])]
-            if len(members) > 1:
+            who = own.drop_duplicates("model")
+            # Several data sets, or two models of one training seed, are no repetitions.
+            if len(members) > 1 and who["data"].nunique() == 1 and not who["train_seed"].duplicated().any():
                 found[f"the mean of {len(members)} {variant}"] = _means(
                     own, "corruption", "severity", np.full(len(own), len(members))
                 )

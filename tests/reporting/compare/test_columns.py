@@ -73,6 +73,19 @@ def test_a_curve_has_a_column_for_each_radius() -> None:
     assert CATALOGUE.chosen([f"{CURVE} at 1/255"])[1] == Column(labels[0], (CURVE,), "accuracy", "1/255")
 
 
+def test_curves_that_share_a_radius_have_labels_of_their_own() -> None:
+    other = "apgd(eps=(2/255, 4/255))"
+    rows = [
+        {"model": "net", "view": view, "kind": "attack", "component": "apgd", "metric": "accuracy", "eps_text": eps}
+        for view, radii in ((CURVE, ("1/255", "2/255")), (other, ("2/255", "4/255")))
+        for eps in radii
+    ]
+    labels = [
+        column.label for column in Catalogue(metric_frame([{**row, "value": 0.5} for row in rows])).chosen(["apgd"])
+    ]
+    assert labels == ["apgd at 1/255", f"{CURVE} at 2/255", f"{other} at 2/255", "apgd at 4/255"]
+
+
 def test_corruptions_are_averaged_by_kind() -> None:
     found = CATALOGUE.chosen(["corruptions"])
     assert found[0] == Column("mean of 2 corrupted", ("fog@3", "contrast@3"), "accuracy")

@@ -5,8 +5,8 @@
 
   // Sorting: numbers by data-order, text by itself; what has no number comes last whichever way.
   const key = (row, column) => {
-    const cell = row.cells[column];
-    return cell.dataset.order === undefined ? null : Number(cell.dataset.order);
+    const order = row.cells[column].dataset.order;
+    return order === undefined ? null : Number(order.replace("inf", "Infinity"));
   };
   const words = (row, column) => row.cells[column].textContent;
   const sort = (table, head) => {
