@@ -4,18 +4,18 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
 from robusteval.core.errors import RecordError, require
-from robusteval.engine.executor import Executor
+from robusteval.engine.executor import Executor, Item, Result
 from robusteval.engine.plan import Settings, Task
 from robusteval.engine.worker import Outcome, Worker
 from robusteval.results.store import Store
@@ -44,30 +44,44 @@ class Processes(Executor):
         count = min(len(tasks), self.workers or default_workers(settings.device))
         if count == 0:
             return
-        context = multiprocessing.get_context("spawn")
-        number = context.Value("i", 0)
-        pool = ProcessPoolExecutor(count, context, _begin, (settings, store, number))
-        try:
+        number = multiprocessing.get_context("spawn").Value("i", 0)
+        with _pool(count, _begin, settings, store, number) as pool:
             with _uninterrupted():
                 futures = [pool.submit(_attempt, task) for task in tasks]
             for future in as_completed(futures):
                 yield future.result()
-        except KeyboardInterrupt:
-            for worker in multiprocessing.active_children():
-                worker.terminate()
-            raise
-        except BrokenProcessPool:
-            raise RecordError(
-                "a worker died, perhaps for lack of memory; finished shards are kept: run the same command again, "
-                "with fewer --workers or a smaller --batch-size"
-            ) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+
+    def each(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """A function of every item in their order, by as many processes as there are cores."""
+        count = min(len(items), self.workers or default_workers("cpu"))
+        with _pool(max(count, 1), _follow) as pool:
+            with _uninterrupted():
+                found = pool.map(function, items)
+            yield from found
 
 
 def default_workers(device: str) -> int:
     """One per GPU, else one per core of this process."""
     return torch.cuda.device_count() if device == "cuda" else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _pool(count: int, begin: Callable[..., None], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
+    """Fresh processes, which end with this one."""
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), begin, arguments)
+    try:
+        yield pool
+    except KeyboardInterrupt:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
+    except BrokenProcessPool:
+        raise RecordError(
+            "a worker died, perhaps for lack of memory; finished shards are kept: run the same command again, "
+            "with fewer --workers or a smaller --batch-size"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -82,13 +96,17 @@ def _uninterrupted() -> Iterator[None]:
 
 def _begin(settings: Settings, store: Store, number: "Synchronized[int]") -> None:
     """Set up this process: its threads, its GPU, its worker, and its end when the parent ends."""
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    _follow()
     torch.set_num_threads(settings.threads)
     if settings.device == "cuda":
         with number.get_lock():
             torch.cuda.set_device(number.value % torch.cuda.device_count())
             number.value += 1
     _workers.append(Worker(settings, store))
+
+
+def _follow() -> None:
+    threading.Thread(target=_follow_parent, daemon=True).start()
 
 
 def _attempt(task: Task) -> Outcome:

@@ -68,6 +68,18 @@ class Recalibration:
         for name, fitted in maps.items():
             self._keep(cell, name, [(None, len(predictions), fitted.parameters)])
 
+    def emptied(self) -> "Recalibration":
+        """The same maps, and nothing yet of what the record keeps of cells."""
+        own = Recalibration(self.recalibrators, self.seed, self.apart)
+        own._maps = self._maps
+        return own
+
+    def add(self, other: "Recalibration") -> None:
+        """Keep what another kept of its cells."""
+        self.notes.update(other.notes)
+        self._rows.update(other._rows)
+        self._samples.update(other._samples)
+
     def after(self, cell: Cell, predictions: Predictions) -> dict[str, Predictions]:
         """The predictions of a view after each recalibrator, by its spec; none where `notes` says why not."""
         if isinstance(cell.probe, Calibration):

@@ -82,7 +82,7 @@ class Run:
         for remark in self._remarks([split for _, _, split in loaded]):
             warn(remark)
         errors = self._execute(planned, store, warn)
-        return summary.write(store, planned, errors, self.settings.seed, recalibration)
+        return summary.write(store, planned, errors, self.settings.seed, recalibration, self.executor)
 
     def _check_logits(self, recalibration: Recalibration, models: Sequence[Loaded]) -> None:
         """See that logits are kept where recalibration was asked for."""

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from robusteval.attacks.flags import raised
 from robusteval.core.statistics import median_interval, percentile_interval, poisson_weights, resample, wilson
 from robusteval.core.types import Estimate
 from robusteval.engine.crosscheck import Verdicts, crossed, marked
+from robusteval.engine.executor import Executor
 from robusteval.engine.plan import Cell
 from robusteval.engine.recalibration import DEFAULT, Recalibration, chosen, optimum
 from robusteval.metrics import METRICS, estimate
@@ -27,6 +29,8 @@ from robusteval.results.store import ID_LENGTH, Facts, Store
 DRAWS = 1000
 RECALIBRATED = ("ece", "nll")
 """What is reported after each recalibrator too."""
+MANY = 300_000
+"""Rows of samples from which on it pays to start processes that summarise them."""
 
 
 class Summary:
@@ -36,7 +40,6 @@ class Summary:
         """Begin; recalibrators are by default those of a run that names none."""
         self.seed = seed
         self.recalibration = recalibration or Recalibration(chosen(DEFAULT), seed)
-        self._weights: dict[bytes, NDArray[np.uint8]] = {}
 
     def rows(self, cell: Cell, frame: pd.DataFrame, facts: Facts) -> list[dict[str, Any]]:
         """All metrics of a finished cell."""
@@ -99,12 +102,13 @@ class Summary:
         return percentile_interval(float(values.mean()), resample(lambda rows: weighted_mean(values, rows), weights))
 
     def _resampling(self, samples: NDArray[np.int64]) -> NDArray[np.uint8]:
-        key = samples.tobytes()
-        if key not in self._weights:
-            if len(self._weights) >= 4:
-                self._weights.clear()
-            self._weights[key] = poisson_weights(samples, DRAWS, self.seed)
-        return self._weights[key]
+        return _weights(samples.astype(np.int64).tobytes(), self.seed)
+
+
+@lru_cache(maxsize=4)
+def _weights(samples: bytes, seed: int) -> NDArray[np.uint8]:
+    """Resampling weights; equal samples share them."""
+    return poisson_weights(np.frombuffer(samples, dtype=np.int64), DRAWS, seed)
 
 
 def describe(cell: Cell) -> dict[str, Any]:
@@ -135,49 +139,98 @@ def _verdicts(cell: Cell, frame: pd.DataFrame) -> Verdicts:
     return Verdicts(cell.key[:ID_LENGTH], cell.source.label, attack, cell.subset, robust, None, classes)
 
 
+class Found(NamedTuple):
+    """What the samples of a finished cell come to.
+
+    Attributes:
+        rows: of the record.
+        facts: that were stored with the samples.
+        correct: which samples were right, of a clean view.
+        verdicts: of an attack.
+        recalibration: what the record keeps of it.
+    """
+
+    rows: list[dict[str, Any]]
+    facts: Facts
+    correct: NDArray[np.bool_] | None
+    verdicts: Verdicts | None
+    recalibration: Recalibration
+
+
+def summarised(cell: Cell, store: Store, seed: int, recalibration: Recalibration) -> Found:
+    """Read and summarise a finished cell, by itself."""
+    frame, facts = store.read(cell.key)
+    own = recalibration.emptied()
+    rows = Summary(seed, own).rows(cell, frame, facts)
+    correct = frame["correct"].to_numpy(bool) if isinstance(cell.probe, Clean) else None
+    return Found(rows, facts, correct, _verdicts(cell, frame) if isinstance(cell.probe, Attacked) else None, own)
+
+
 def write(
-    store: Store, planned: Sequence[Cell], errors: Mapping[str, str], seed: int, recalibration: Recalibration
+    store: Store,
+    planned: Sequence[Cell],
+    errors: Mapping[str, str],
+    seed: int,
+    recalibration: Recalibration,
+    executor: Executor,
 ) -> pd.DataFrame:
     """Write the tables, model by model in the order of the suite; a failed cell is a row with its error."""
     for cell in planned:
         if isinstance(cell.probe, Calibration) and store.has(cell.key):
             recalibration.fit(cell, predictions_of(store.read(cell.key)[0]))
-    summary, rows, listed = Summary(seed, recalibration), list[dict[str, Any]](), list[dict[str, Any]]()
-    clean, verdicts = dict[tuple[str, str], NDArray[np.bool_]](), list[Verdicts]()
-    order = {cell.source.label: None for cell in planned}
-    for cell in sorted(planned, key=lambda cell: list(order).index(cell.source.label)):
-        facts = Facts()
-        if store.has(cell.key):
-            frame, facts = store.read(cell.key)
-            rows += summary.rows(cell, frame, facts)
-            if isinstance(cell.probe, Clean):
-                clean[cell.source.label, cell.subset] = frame["correct"].to_numpy(bool)
-            if isinstance(cell.probe, Attacked):
-                verdicts.append(_verdicts(cell, frame))
-        else:
-            rows.append({**describe(cell), "error": errors.get(cell.key, "not finished")})
-        listed.append(
-            {
-                "cell": cell.key[:ID_LENGTH],
-                "model": cell.source.label,
-                "view": cell.probe.spec,
-                "n": cell.n,
-                "digest": cell.key,
-                "data": cell.subset,
-                "weights": cell.weights,
-                "notes": "; ".join([*facts.notes, *_noted(recalibration, cell)]),
-                "by": ", ".join(facts.by),
-                "versions": ", ".join(f"{each.name} {each.version}" for each in cell.probe.components),
-            }
-        )
-    verdicts = [replace(verdict, correct=clean.get((verdict.model, verdict.subset))) for verdict in verdicts]
-    flags = crossed(verdicts)
-    metrics = metric_frame([marked(row, flags.get(row["cell"], ())) for row in rows])
+    order = {label: place for place, label in enumerate(dict.fromkeys(cell.source.label for cell in planned))}
+    planned = sorted(planned, key=lambda cell: order[cell.source.label])
+    done = [cell for cell in planned if store.has(cell.key)]
+    each = executor.each if sum(cell.n for cell in done) >= MANY else map
+    results = each(partial(summarised, store=store, seed=seed, recalibration=recalibration), done)
+    whole = {(cell.source.label, cell.key): one for cell, one in zip(done, results, strict=True)}
+    for one in whole.values():
+        recalibration.add(one.recalibration)
+    metrics = metric_frame(_rows(planned, whole, errors))
     store.write_table("metrics", metrics, csv=True)
-    store.write_table("cells", pd.DataFrame(listed))
+    store.write_table("cells", pd.DataFrame([_listed(cell, whole, recalibration) for cell in planned]))
     for name, table in recalibration.tables().items():
         store.write_table(name, table)
     return metrics
+
+
+Whole = Mapping[tuple[str, str], Found]
+
+
+def _rows(planned: Sequence[Cell], whole: Whole, errors: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The rows of `metrics`, with the flags that attacks on one model raise against each other."""
+    clean, verdicts, rows = dict[tuple[str, str], NDArray[np.bool_]](), list[Verdicts](), list[dict[str, Any]]()
+    for cell in planned:
+        one = whole.get((cell.source.label, cell.key))
+        if one is None:
+            rows.append({**describe(cell), "error": errors.get(cell.key, "not finished")})
+            continue
+        rows += one.rows
+        if one.correct is not None:
+            clean[cell.source.label, cell.subset] = one.correct
+        if one.verdicts is not None:
+            verdicts.append(one.verdicts)
+    verdicts = [replace(verdict, correct=clean.get((verdict.model, verdict.subset))) for verdict in verdicts]
+    flags = crossed(verdicts)
+    return [marked(row, flags.get(row["cell"], ())) for row in rows]
+
+
+def _listed(cell: Cell, whole: Whole, recalibration: Recalibration) -> dict[str, Any]:
+    """A row of `cells`."""
+    one = whole.get((cell.source.label, cell.key))
+    facts = Facts() if one is None else one.facts
+    return {
+        "cell": cell.key[:ID_LENGTH],
+        "model": cell.source.label,
+        "view": cell.probe.spec,
+        "n": cell.n,
+        "digest": cell.key,
+        "data": cell.subset,
+        "weights": cell.weights,
+        "notes": "; ".join([*facts.notes, *_noted(recalibration, cell)]),
+        "by": ", ".join(facts.by),
+        "versions": ", ".join(f"{each.name} {each.version}" for each in cell.probe.components),
+    }
 
 
 def _noted(recalibration: Recalibration, cell: Cell) -> list[str]:

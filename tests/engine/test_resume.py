@@ -14,7 +14,7 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 
-from robusteval.engine import plan
+from robusteval.engine import plan, summary
 from robusteval.engine.executor import Executor
 from robusteval.engine.plan import Settings, Task
 from robusteval.engine.processes import Processes
@@ -86,7 +86,9 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     sign: str,
     count: int,
     resumed_by: Executor,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(summary, "MANY", 0)  # processes summarise, too
     run = started(home, tmp_path, *options)
     try:
         assert wait_for(lambda: len(list(tmp_path.glob(sign))) >= count or run.poll() is not None, 120)
