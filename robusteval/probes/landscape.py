@@ -53,10 +53,10 @@ class Landscape(Probe):
 
     def measure(self, subject: Subject, rng: Stream) -> Iterator[Measurement]:
         """Score the shard at every moved model."""
+        home = self._losses(subject)
         movable = any(weights.dim() > 1 for weights in subject.model.parameters())
         rule = "must have weights of two or more dimensions, to have a landscape in them"
         require(movable, "model", rule, type(subject.model).__name__)
-        home = self._losses(subject)
         directions = [self._direction(subject, rng, number) for number in range(self.directions)]
         columns = {f"rise_{radius:g}": self._rise(subject, home, directions, radius).cpu() for radius in self.radii}
         frame = pd.DataFrame({"sample": subject.batch.ids.cpu(), "label": subject.batch.y.cpu(), **columns})

@@ -31,7 +31,7 @@ def fashion() -> Split:
 
 @pytest.fixture(scope="module")
 def batch(fashion: Split) -> Batch:
-    return fashion.batch(slice(0, 64))
+    return fashion.batch(slice(0, 32))
 
 
 @pytest.fixture(scope="module")
