@@ -215,7 +215,10 @@ def test_a_diagram_is_of_the_samples(record: Record, samples: Samples) -> None:
     frames = PLOTS.parse("reliability(draws=50)").frames(record)
     assert list(frames) == list(MODELS)
     table = frames["mixup-seed0"]
-    assert list(dict.fromkeys(table["view"])) == ["clean", CURVE, "3 corrupted views"]
+    corrupted = ["fog@1", "fog@3", "contrast@3"]
+    assert list(dict.fromkeys(table["view"])) == ["clean", FGSM, CURVE, *corrupted, "3 corrupted views"]
+    fewer = PLOTS.parse("reliability(draws=5, most=1)").frames(record)["mixup-seed0"]
+    assert list(dict.fromkeys(fewer["view"])) == ["clean", CURVE, "3 corrupted views"]
     clean = samples("mixup-seed0", "clean")
     shown = table[table["view"] == "clean"].reset_index(drop=True)
     known = reliability_diagram(predictions_of(clean), draws=50, seed=0)

@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 
 _READ = ["sample", "confidence", "correct"]
 _IN_A_ROW = 3
+_ACROSS = 4
 
 
 @dataclass(frozen=True)
 class Reliability(Chart):
     """A figure for each model with a diagram for each view, and how confident the model is beneath.
 
-    By default the views are clean, the attack that leaves the lowest accuracy, and all corrupted views of the first set
-    as one, a sample in all of which is resampled together.
+    By default the views are clean, every attack, every corrupted view of the first set, and all of these as one, a
+    sample in all of which is resampled together. Of many attacks that which leaves the lowest accuracy stands for all,
+    and many corrupted views are shown as one alone.
 
     Attributes:
         views: of the record, instead of those.
+        most: attacks, and corrupted views, more of which are many.
         bins: of equal width.
         draws: bootstrap draws of the bands.
     """
@@ -45,16 +48,18 @@ class Reliability(Chart):
     order: ClassVar[int] = 30
 
     views: tuple[str, ...] = ()
+    most: int = 6
     bins: int = 15
     draws: int = 1000
 
     def __post_init__(self) -> None:
+        require(self.most >= 0, "most", "must not be negative", self.most)
         require(self.bins >= 1, "bins", "must be at least 1", self.bins)
         require(self.draws >= 1, "draws", "must be at least 1", self.draws)
 
     def frames(self, record: Record) -> dict[str, pd.DataFrame]:
         """By model: a row per view and bin, with the columns of `robusteval.metrics.reliability_diagram`, and `n`."""
-        chosen = {view: [view] for view in self.views} or _usual(record)
+        chosen = {view: [view] for view in self.views} or self._usual(record)
         found = {}
         for model in record.models:
             parts = [self._table(record, model, title, views) for title, views in chosen.items()]
@@ -68,11 +73,14 @@ class Reliability(Chart):
         from matplotlib.figure import Figure
 
         views = dict(list(frame.groupby("view", sort=False)))
-        figure = Figure(figsize=(0.7 + 2.9 * len(views), 4.6), layout="constrained")
-        grid = figure.add_gridspec(2, len(views), height_ratios=(3, 1))
-        for column, (view, rows) in enumerate(views.items()):
-            above = figure.add_subplot(grid[0, column])
-            below = figure.add_subplot(grid[1, column], sharex=above)
+        across = min(len(views), _ACROSS)
+        down = -(-len(views) // across)
+        figure = Figure(figsize=(0.7 + 2.9 * across, 0.6 + 4.0 * down), layout="constrained")
+        grid = figure.add_gridspec(2 * down, across, height_ratios=(3, 1) * down)
+        for place, (view, rows) in enumerate(views.items()):
+            line, column = divmod(place, across)
+            above = figure.add_subplot(grid[2 * line, column])
+            below = figure.add_subplot(grid[2 * line + 1, column], sharex=above)
             _diagram(above, rows)
             below.bar(rows["low"], 100 * rows["share"], _width(rows), align="edge", color=COLOURS[4], edgecolor="white")
             above.set_title(f"{view!s}\n{_summary(rows)}", fontsize=8)
@@ -107,6 +115,17 @@ class Reliability(Chart):
         figure.update_yaxes(looks.axis("answers (%)", rangemode="tozero"), row=2, col=1)
         return figure
 
+    def _usual(self, record: Record) -> dict[str, list[str]]:
+        """The views of a report that its diagrams show, by their title."""
+        kinds = record.metrics.drop_duplicates("view").set_index("view")["kind"]
+        clean, attacks = ([str(view) for view in kinds.index[kinds.eq(kind)]] for kind in ("clean", "attack"))
+        strongest, corrupted = strongest_attack(record), corrupted_views(record)
+        if len(attacks) > self.most:
+            attacks = [] if strongest is None else [strongest]
+        alone = corrupted if len(corrupted) <= self.most else []
+        found = {view: [view] for view in (*clean, *attacks, *alone)}
+        return found | ({f"{len(corrupted)} corrupted views": corrupted} if len(corrupted) > 1 else {})
+
     def _table(self, record: Record, model: str, title: str, views: Sequence[str]) -> pd.DataFrame | None:
         """The bins of some views of a model as one; nothing unless it was run on all of them."""
         cells = [record.cell(model, view) for view in views]
@@ -118,17 +137,6 @@ class Reliability(Chart):
         weights = record.resampling(joined.index.to_numpy(np.int64), self.draws)
         table = reliability_table(confidence.astype(np.float64), correct.astype(bool), weights, self.bins)
         return table.assign(model=model, view=title, n=len(joined))
-
-
-def _usual(record: Record) -> dict[str, list[str]]:
-    """The views of a report that its diagrams show, by their title."""
-    kinds = record.metrics.drop_duplicates("view").set_index("view")["kind"]
-    found = {str(view): [str(view)] for view in kinds.index[kinds.eq("clean")]}
-    attack, corrupted = strongest_attack(record), corrupted_views(record)
-    found |= {} if attack is None else {attack: [attack]}
-    if corrupted:
-        found[corrupted[0] if len(corrupted) == 1 else f"{len(corrupted)} corrupted views"] = corrupted
-    return found
 
 
 def _diagram(panel: Any, rows: pd.DataFrame) -> None:
