@@ -2,6 +2,7 @@
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ class Materialise:
 
 
 @dataclass(frozen=True)
-class Piece:
+class Piece(ABC):
     """A part of a set: made under a temporary name, shard by shard, renamed when it is whole."""
 
     job: Materialise
@@ -144,13 +145,13 @@ class Piece:
             self.unfinished.replace(self.place)
             self._progress.unlink()
 
+    @abstractmethod
     def start(self) -> None:
         """Make the room."""
-        raise NotImplementedError
 
+    @abstractmethod
     def store(self, which: int, rows: slice, levels: Tensor) -> None:
         """Keep a shard of the severity with this number, so that it is on disk afterwards."""
-        raise NotImplementedError
 
     @property
     def unfinished(self) -> Path:
